@@ -1,0 +1,1 @@
+"""Decides.  Nothing in here can block, read a clock or draw a random number."""

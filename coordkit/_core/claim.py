@@ -1,0 +1,151 @@
+"""What the options of a lock may be, and what they mean together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from .keys import LockKeys, check_name, lock_keys, wake_prefix
+from .lock import Claim
+from .span import call_timeout, milliseconds, seconds, ttl_seconds
+
+LARGEST_META = 4096
+LONGEST_WAITER_TTL = 60.0
+MOST_SLOTS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The checked options of one lock.  Times in seconds."""
+
+    namespace: str
+    name: str
+    keys: LockKeys
+    ttl: float
+    fair: bool
+    limit: int | None
+    hold_at_least: float
+    max_hold: float | None
+    lock_delay: float
+    waiter_ttl: float
+    meta: str
+
+    def claim(self, identity: str, ceiling: float) -> Claim:
+        """Return what an acquisition by *identity* asks for."""
+        k, member, wake = self.keys, f"lock:{self.name}", wake_prefix(self.namespace)
+        first = self.ttl if self.max_hold is None else min(self.ttl, self.max_hold)
+        ttl, fair = milliseconds(first), int(self.fair)
+        delay, hold = milliseconds(self.lock_delay), milliseconds(self.hold_at_least)
+        places = (k.lock, k.queue, k.alive)
+        if self.limit is None:
+            acquire_keys = (*places, k.holders, k.fence, k.index)
+            release_keys = (*places, k.index)
+            own: tuple[int, ...] = (ttl, delay, fair)
+            last: tuple[str, ...] = (member,)
+            release_args: tuple[str | int, ...] = (hold, member, wake)
+        else:
+            acquire_keys = (*places, k.holders, k.fence, k.index, k.records)
+            release_keys = (*places, k.holders, k.index, k.records)
+            own, last = (ttl, self.limit, fair), (member, wake)
+            release_args = (member, wake)
+        return Claim(
+            name=self.name,
+            keys=k,
+            member=member,
+            identity=identity,
+            ttl=self.ttl,
+            waiter_ttl=self.waiter_ttl,
+            limit=self.limit,
+            max_hold=self.max_hold,
+            lock_delay=self.lock_delay,
+            call_timeout=call_timeout(self.ttl, ceiling),
+            patience=self.ttl,
+            acquire_keys=acquire_keys,
+            acquire_args=(*own, identity, self.meta, *last),
+            release_keys=release_keys,
+            release_args=release_args,
+        )
+
+    def shown(self) -> str:
+        """Return the options that a reader of a `repr` wants to see."""
+        shared = "" if self.limit is None else " shared"
+        slots = f" slots={self.limit}" if self.limit else shared
+        return f"ttl={self.ttl:g}{slots}{'' if self.fair else ' unfair'}"
+
+
+def lock_options(
+    namespace: str,
+    name: str,
+    *,
+    ttl: float | timedelta,
+    fair: bool,
+    shared: bool,
+    slots: int | None,
+    hold_at_least: float | timedelta,
+    max_hold: float | timedelta | None,
+    lock_delay: float | timedelta,
+    waiter_ttl: float | timedelta,
+    meta: Mapping[str, Any] | None,
+) -> Options:
+    """Check the options of a lock, against each other too."""
+    limit = _limit(shared, slots)
+    hold = seconds(hold_at_least, "hold_at_least")
+    most = None if max_hold is None else seconds(max_hold, "max_hold", least=0.05)
+    delay = seconds(lock_delay, "lock_delay")
+    lasts = ttl_seconds(ttl)
+    if limit is not None and (hold or delay):
+        raise ValueError(
+            "hold_at_least and lock_delay are for a lock that is held alone: "
+            "they cannot be combined with shared or slots"
+        )
+    return Options(
+        namespace=namespace,
+        name=check_name(name),
+        keys=lock_keys(namespace, name),
+        ttl=lasts,
+        fair=_flag(fair, "fair"),
+        limit=limit,
+        hold_at_least=hold,
+        max_hold=most,
+        lock_delay=delay,
+        waiter_ttl=seconds(
+            waiter_ttl, "waiter_ttl", least=0.1, most=LONGEST_WAITER_TTL
+        ),
+        meta=meta_text(meta),
+    )
+
+
+def _flag(value: bool, what: str) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{what} is True or False, not {value!r}")
+    return value
+
+
+def _limit(shared: bool, slots: int | None) -> int | None:
+    if _flag(shared, "shared") and slots is not None:
+        raise ValueError(f"shared=True and slots={slots!r} cannot be combined")
+    if slots is None:
+        return 0 if shared else None
+    if isinstance(slots, bool) or not isinstance(slots, int):
+        raise TypeError(f"slots is an int, not {type(slots).__name__}: {slots!r}")
+    if not 1 <= slots <= MOST_SLOTS:
+        raise ValueError(f"slots={slots} is not between 1 and {MOST_SLOTS}")
+    return slots
+
+
+def meta_text(meta: Mapping[str, Any] | None) -> str:
+    """Return *meta* as it is stored: a JSON object of at most 4096 bytes."""
+    if meta is None:
+        return "{}"
+    if not isinstance(meta, Mapping):
+        raise TypeError(f"meta is a mapping, not {type(meta).__name__}: {meta!r:.80}")
+    try:
+        stored = json.dumps(dict(meta), separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError) as exc:
+        raise ValueError(f"meta cannot be stored as JSON: {exc}") from None
+    if len(stored) > LARGEST_META:
+        raise ValueError(f"meta is {len(stored)} bytes long; allowed are {LARGEST_META}")
+    return stored

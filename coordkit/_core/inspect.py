@@ -1,0 +1,199 @@
+"""What an operator asks of locks: who holds them, let go, and be broken."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import CoordError
+from .keys import LockKeys, in_bucket, index_keys, lock_keys
+from .ops import Call, Op, Pipeline
+from .reply import number, text
+
+#: How long an operator's question may take: it is one person waiting.
+TIMEOUT = 2.0
+#: The tombstone of a broken lease outlives what it could still have lasted by this.
+BROKEN_MS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """
+    One holder of a lock, as the server told it at one instant.
+
+    *holder* is the random id of this acquisition, *identity* the process it
+    belongs to, *expires_in* in seconds, *since* in seconds of the server's clock.
+    """
+
+    holder: str
+    identity: str
+    token: int
+    expires_in: float
+    since: float
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LockInfo:
+    """
+    A held lock, as the server told it at one instant; it may have changed since.
+
+    *mode* is ``"alone"``, ``"shared"`` or ``"slots"`` (at most *limit* holders), or
+    ``"cooling"`` when it was released but is kept taken by ``hold_at_least``.  The
+    other fields speak of the holder that has it longest; *holders* has them all.
+    """
+
+    name: str
+    mode: str
+    holder: str
+    identity: str
+    token: int
+    expires_in: float
+    since: float
+    waiters: int
+    meta: Mapping[str, Any]
+    holders: tuple[Holder, ...]
+    limit: int | None = None
+
+
+def info(name: str, keys: LockKeys) -> Op[LockInfo | None]:
+    """Return who holds *name*, or None."""
+    reply = yield _info_call(keys)
+    return _info(name, reply.value)
+
+
+def listing(namespace: str) -> Op[list[LockInfo]]:
+    """Return every held lock of *namespace*, by name.  Reads the indexes: no SCAN."""
+    calls = tuple(Call("index_list", (key,), (), TIMEOUT) for key in index_keys(namespace))
+    reply = yield Pipeline(calls, TIMEOUT)
+    members = sorted({text(m) for bucket in _values(reply.value) for m in bucket})
+    names = [m.removeprefix("lock:") for m in members if m.startswith("lock:")]
+    if not names:
+        return []
+    calls = tuple(_info_call(lock_keys(namespace, name)) for name in names)
+    reply = yield Pipeline(calls, TIMEOUT)
+    found = []
+    for name, value in zip(names, reply.value, strict=True):
+        if isinstance(value, CoordError):
+            continue  # a foreign value at this key: it is no lock, and hides no other
+        seen = _info(name, value)
+        if seen is not None:
+            found.append(seen)
+    return found
+
+
+def break_(name: str, namespace: str, wake: str) -> Op[LockInfo | None]:
+    """Take *name* from every holder it has at present; return who that was."""
+    keys = lock_keys(namespace, name)
+    seen = yield from info(name, keys)
+    if seen is None:
+        return None
+    for held in seen.holders:
+        tomb_ms = int(held.expires_in * 1000) + BROKEN_MS
+        yield Call(
+            "lock_break",
+            (
+                keys.lock,
+                keys.queue,
+                keys.tomb + held.holder,
+                keys.index,
+                keys.holders,
+                keys.records,
+            ),
+            (held.holder, tomb_ms, f"lock:{name}", wake),
+            TIMEOUT,
+        )
+    return seen
+
+
+def revoke(name: str, namespace: str) -> Op[LockInfo | None]:
+    """Ask every present holder of *name* to let go; return who that is."""
+    keys = lock_keys(namespace, name)
+    seen = yield from info(name, keys)
+    if seen is None:
+        return None
+    for held in seen.holders:
+        yield Call(
+            "lock_revoke",
+            (keys.lock, keys.holders, keys.records),
+            (held.holder,),
+            TIMEOUT,
+        )
+    return seen
+
+
+def probe(namespace: str) -> Op[None]:
+    """Ask something harmless: raises what a first lock would raise."""
+    yield Call("index_list", (in_bucket(namespace, 0, "index"),), (), TIMEOUT)
+
+
+def _info_call(keys: LockKeys) -> Call:
+    return Call(
+        "lock_info", (keys.lock, keys.alive, keys.holders, keys.records), (), TIMEOUT
+    )
+
+
+def _info(name: str, value: list[Any]) -> LockInfo | None:
+    state, waiters = text(value[0]), number(value[1])
+    if state == "free":
+        return None
+    limit: int | None = None
+    if state == "held":
+        rid, ends_ms, token, since, identity, meta = value[2:]
+        record = [text(part or "") for part in (token, since, identity, meta)]
+        holders = [_holder(text(rid), ends_ms, record)]
+        mode = "alone" if holders[0].holder else "cooling"
+    else:
+        limit = number(value[2]) or None
+        mode = "slots" if limit else "shared"
+        holders = [
+            _holder(text(rid), ends_ms, text(record).split("\n", 3))
+            for rid, ends_ms, record in zip(
+                value[3::3], value[4::3], value[5::3], strict=True
+            )
+        ]
+        holders.sort(key=lambda held: held.token)
+    first = holders[0]
+    return LockInfo(
+        name=name,
+        mode=mode,
+        holder=first.holder,
+        identity=first.identity,
+        token=first.token,
+        expires_in=first.expires_in,
+        since=first.since,
+        waiters=waiters,
+        meta=first.meta,
+        holders=tuple(holders),
+        limit=limit,
+    )
+
+
+def _holder(rid: str, ends_ms: Any, record: list[str]) -> Holder:
+    token, since, identity, meta = (record + ["", "", "", ""])[:4]
+    return Holder(
+        holder=rid,
+        identity=identity,
+        token=int(token or 0),
+        expires_in=max(0, number(ends_ms)) / 1000,
+        since=int(since or 0) / 1000,
+        meta=_meta(meta),
+    )
+
+
+def _meta(stored: str) -> Mapping[str, Any]:
+    try:
+        meta = json.loads(stored or "{}")
+    except ValueError:
+        return {}  # written by somebody else: of no meaning to us
+    return meta if isinstance(meta, dict) else {}
+
+
+def _values(values: Any) -> list[Any]:
+    """Return the values of a pipeline; raise the first refusal among them."""
+    for value in values:
+        if isinstance(value, CoordError):
+            raise value
+    return list(values)

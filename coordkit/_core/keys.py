@@ -1,0 +1,105 @@
+"""
+Every key name, in one place: ``ck:1:<namespace>:{<bucket>}:<kind>:<name>``.
+
+The bucket, not the name, is the hash tag: so any name may be used, all keys of
+one name share a slot, and what is kept once a bucket (the fence, the index)
+stays bounded however many names there are.  ``1`` is the version of the layout.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+from unicodedata import category
+
+from xxhash import xxh64_intdigest
+
+LAYOUT = "ck:1"
+BUCKETS = 256
+LONGEST_NAME = 512
+
+_NAMESPACE = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+#: control characters, surrogates, line and paragraph separators
+_REFUSED = frozenset({"Cc", "Cs", "Zl", "Zp"})
+
+
+class LockKeys(NamedTuple):
+    """The keys of one lock.  *tomb* is a prefix: the request's rid completes it."""
+
+    lock: str
+    queue: str
+    alive: str
+    holders: str
+    records: str
+    tomb: str
+    fence: str
+    index: str
+
+
+def check_name(name: str, what: str = "name") -> str:
+    """Return *name* if it can be one: 1 to 512 bytes of UTF-8 without control characters."""
+    if not isinstance(name, str):
+        raise TypeError(f"a {what} is a str, not {type(name).__name__}: {name!r}")
+    bad = next((c for c in name if category(c) in _REFUSED), None)
+    if bad is not None:
+        raise ValueError(f"{what} {name[:64]!r} contains the control character {bad!r}")
+    size = len(name.encode())
+    if not 1 <= size <= LONGEST_NAME:
+        shown = name if size <= 64 else name[:64] + "…"
+        raise ValueError(
+            f"{what} {shown!r} is {size} bytes long; allowed are 1 to {LONGEST_NAME}"
+        )
+    return name
+
+
+def check_namespace(namespace: str) -> str:
+    """Return *namespace* if it can be one: 1 to 64 of A-Z a-z 0-9 . _ -"""
+    if not isinstance(namespace, str):
+        raise TypeError(
+            f"a namespace is a str, not {type(namespace).__name__}: {namespace!r}"
+        )
+    if not _NAMESPACE.match(namespace):
+        raise ValueError(
+            f"namespace {namespace[:80]!r} is not 1 to 64 characters of A-Z a-z 0-9 . _ -"
+        )
+    return namespace
+
+
+def bucket_of(name: str) -> int:
+    """Return the bucket of *name*: XXH64 of its UTF-8, modulo 256."""
+    return xxh64_intdigest(name.encode()) % BUCKETS
+
+
+def in_bucket(namespace: str, bucket: int, rest: str) -> str:
+    """Return the key *rest* of that bucket."""
+    return f"{LAYOUT}:{namespace}:{{{bucket:02x}}}:{rest}"
+
+
+def lock_keys(namespace: str, name: str) -> LockKeys:
+    """Return the keys of the lock *name*, all in its bucket."""
+    at = in_bucket(namespace, bucket_of(name), "")
+    return LockKeys(
+        lock=f"{at}lock:{name}",
+        queue=f"{at}queue:{name}",
+        alive=f"{at}alive:{name}",
+        holders=f"{at}holders:{name}",
+        records=f"{at}records:{name}",
+        tomb=f"{at}tomb:",
+        fence=f"{at}fence",
+        index=f"{at}index",
+    )
+
+
+def guard_key(namespace: str, name: str) -> str:
+    """Return the key of the fence *name*: what checks tokens, not what mints them."""
+    return in_bucket(namespace, bucket_of(name), f"guard:{name}")
+
+
+def index_keys(namespace: str) -> tuple[str, ...]:
+    """Return the index of every bucket."""
+    return tuple(in_bucket(namespace, b, "index") for b in range(BUCKETS))
+
+
+def wake_prefix(namespace: str) -> str:
+    """Return what the wake channels of all sessions of *namespace* start with."""
+    return f"{LAYOUT}:{namespace}:wake:"

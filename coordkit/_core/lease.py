@@ -1,0 +1,220 @@
+"""
+A lease: a right that ends by itself.
+
+States and their transitions, all of them::
+
+    HELD ──(no renewal for 2/3 of the ttl)──► AT_RISK ──(renewed)──► HELD
+    HELD, AT_RISK ──(its deadline passed, or the server said so)──► LOST
+    HELD, AT_RISK ──(released)──► RELEASED
+
+Belief is computed: a lease is held while ``now < deadline`` on the holder's own
+clock.  So it ends on time even when nothing is left that could tell.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from enum import Enum, StrEnum
+from typing import NamedTuple
+
+from ..errors import LeaseLost, NotHeld
+from .span import milliseconds
+
+Clock = Callable[[], float]
+
+#: How much faster than the server's our clock may run, and the grain of both.
+DRIFT_RATE = 0.01
+DRIFT_GRAIN = 0.002
+
+
+class State(Enum):
+    """Where a lease stands."""
+
+    HELD = "held"
+    AT_RISK = "at risk"
+    LOST = "lost"
+    RELEASED = "released"
+
+
+class Reason(StrEnum):
+    """Why a lease is lost."""
+
+    EXPIRED = "expired"
+    STOLEN = "stolen"
+    BROKEN = "broken"
+    EVICTED = "evicted"
+    DATA_LOST = "data_lost"
+    REVOKED = "revoked"
+    UNKEPT = "unkept"
+    CONFLICT = "conflict"
+    FORKED = "forked"
+
+    @property
+    def why(self) -> str:
+        """What happened, in words."""
+        return _WHY[self]
+
+
+_WHY = {
+    Reason.EXPIRED: "its deadline passed before a renewal succeeded",
+    Reason.STOLEN: "another holder has it",
+    Reason.BROKEN: "an operator broke it",
+    Reason.EVICTED: "its key is gone from the server, evicted or deleted",
+    Reason.DATA_LOST: "the server lost its data",
+    Reason.REVOKED: "its holder was asked to let go",
+    Reason.UNKEPT: "the keeper that renewed it has stopped",
+    Reason.CONFLICT: "its key was overwritten by something else",
+    Reason.FORKED: "it belongs to the process that forked this one",
+}
+
+
+class Renewal(NamedTuple):
+    """One lease's share of a renewal script that renews many."""
+
+    script: str
+    keys: tuple[str, ...]
+    args: tuple[str | bytes | int, ...]
+
+
+def believed_until(asked_at: float, ttl: float) -> float:
+    """
+    Return the instant up to which a lease of *ttl* may be relied on.
+
+    Counted from before the question was sent: the server can only have started
+    the lease later than that, so the holder never overstays.
+    """
+    return asked_at + ttl - (ttl * DRIFT_RATE + DRIFT_GRAIN)
+
+
+class Lease(ABC):
+    """What a holder knows of its lease.  The nouns add how to act on it."""
+
+    __slots__ = (
+        "__weakref__",
+        "_clock",
+        "_ends",
+        "_not_after",
+        "_watchers",
+        "deadline",
+        "due",
+        "holder",
+        "name",
+        "token",
+        "ttl",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        holder: str,
+        token: int,
+        ttl: float,
+        asked_at: float,
+        *,
+        clock: Clock,
+        max_hold: float | None = None,
+    ) -> None:
+        self.name = name
+        self.holder = holder
+        self.token = token
+        self.ttl = ttl
+        self._clock = clock
+        self._not_after = None if max_hold is None else asked_at + max_hold
+        # Appending is atomic, so of two threads that end it the first one wins.
+        self._ends: list[State | Reason] = []
+        self._watchers: list[Callable[[], None]] = []
+        #: when the keeper will renew it next, on our clock
+        self.due = 0.0
+        self.deadline = 0.0
+        self._extend(asked_at)
+
+    # -- what the holder may ask ------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        """Where the lease stands at this instant, by the holder's own clock."""
+        if self._ends:
+            return State.RELEASED if self._ends[0] is State.RELEASED else State.LOST
+        now = self._clock()
+        if now >= self.deadline:
+            return State.LOST
+        if now >= self.deadline - self.ttl / 3 and not self._is_last():
+            return State.AT_RISK
+        return State.HELD
+
+    @property
+    def held(self) -> bool:
+        """Whether the holder may still act."""
+        return not self._ends and self._clock() < self.deadline
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why it is lost; None while it is not."""
+        if self._ends:
+            how = self._ends[0]
+            return how if isinstance(how, Reason) else None
+        return Reason.EXPIRED if self._clock() >= self.deadline else None
+
+    def remaining(self) -> float:
+        """Return for how many seconds it may still be relied on; 0.0 when it has ended."""
+        return 0.0 if self._ends else max(0.0, self.deadline - self._clock())
+
+    def check(self) -> None:
+        """Return if the holder may still act; else raise `LeaseLost` or `NotHeld`."""
+        if self._ends and self._ends[0] is State.RELEASED:
+            raise NotHeld(self.name, "it was released before")
+        reason = self.reason
+        if reason is Reason.FORKED:
+            raise NotHeld(self.name, reason.why)
+        if reason is not None:
+            raise self._loss(reason)
+
+    @abstractmethod
+    def _renewal(self) -> Renewal:
+        """Return this lease's share of a renewal script."""
+
+    def _loss(self, reason: Reason) -> LeaseLost:
+        return LeaseLost(self.name, self.token, reason)
+
+    # -- what happens to it -----------------------------------------------------
+
+    def _extend(self, asked_at: float) -> None:
+        """Take note that the server granted the ttl to a question of that instant."""
+        until = believed_until(asked_at, self.ttl)
+        if self._not_after is not None:
+            until = min(until, self._not_after)
+        self.deadline = max(self.deadline, until)
+
+    def _is_last(self) -> bool:
+        """Whether max_hold forbids another renewal."""
+        return self._not_after is not None and self.deadline >= self._not_after
+
+    def _end(self, how: State | Reason) -> None:
+        """End it.  The first end stands; telling twice does no harm."""
+        self._ends.append(how)
+        for tell in tuple(self._watchers):
+            tell()
+
+    def _ttl_ms(self) -> int:
+        """Return what to ask for at the next renewal: never beyond max_hold."""
+        if self._not_after is None:
+            return milliseconds(self.ttl)
+        return max(1, milliseconds(min(self.ttl, self._not_after - self._clock())))
+
+    def _watch(self, tell: Callable[[], None]) -> None:
+        """Have *tell* called when the lease ends by other means than its deadline."""
+        self._watchers.append(tell)
+
+    def _unwatch(self, tell: Callable[[], None]) -> None:
+        if tell in self._watchers:
+            self._watchers.remove(tell)
+
+    def __repr__(self) -> str:
+        state = self.state
+        left = f", {self.remaining():.3f} s left" if self.held else ""
+        why = f" ({self.reason})" if state is State.LOST else ""
+        return (
+            f"<{type(self).__name__} {self.name!r} token={self.token} "
+            f"{state.value}{why}{left}>"
+        )

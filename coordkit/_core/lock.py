@@ -1,0 +1,349 @@
+"""
+The lock, as operations.  Every decision about a lock is taken here.
+
+The protocol, for one name: a request (rid) asks `lock_acquire`; the server
+answers taken, busy or gone.  Who waits has entered the queue and asks again when
+it is woken, when the holder's lease would end, and at least twice in its own
+liveness deadline.  A free lock belongs to the live head of its queue.  Whatever
+ends a request that may have reached the server writes a tombstone, so that a
+straggler of it takes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+from ..errors import (
+    CoordError,
+    KeyConflict,
+    LeaseLost,
+    LockTimeout,
+    NotHeld,
+    Unreachable,
+)
+from .keys import LockKeys
+from .lease import Lease, Reason, Renewal, State, believed_until
+from .ops import Call, Defer, Listen, Op, Reply, Rest, Wait
+from .reply import number, text
+from .span import milliseconds
+
+L = TypeVar("L", bound="LockLease")
+
+#: A released request's straggler: a retry of it that was still on its way.
+RELEASED_MS = 10_000
+#: A request given up may still sit in a stalled server's socket.
+GIVEN_UP_MS = 60_000
+#: Pauses between questions that got no answer: doubled each time, at most the last.
+FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """
+    What every acquisition of one `Lock` asks for; times in seconds.
+
+    The keys and arguments of its scripts are made once: all but the rid, which
+    comes first among the arguments and completes the tombstone's key, the last.
+    """
+
+    name: str
+    keys: LockKeys
+    member: str
+    identity: str
+    ttl: float
+    waiter_ttl: float
+    #: None: alone; 0: shared by any number; n: shared by at most n
+    limit: int | None
+    max_hold: float | None
+    lock_delay: float
+    call_timeout: float
+    #: how long an outage is ridden out before it is reported
+    patience: float
+    acquire_keys: tuple[str, ...]
+    acquire_args: tuple[str | int, ...]
+    release_keys: tuple[str, ...]
+    release_args: tuple[str | int, ...]
+
+    @property
+    def kind(self) -> str:
+        """Which scripts are its own."""
+        return "lock" if self.limit is None else "share"
+
+    @property
+    def mode(self) -> str:
+        """The last character of every rid: x alone, s shared."""
+        return "x" if self.limit is None else "s"
+
+    def first_ttl(self) -> float:
+        """Return the ttl of the acquisition itself."""
+        return self.ttl if self.max_hold is None else min(self.ttl, self.max_hold)
+
+
+class LockLease(Lease):
+    """A lease on a lock: knows how to be renewed."""
+
+    __slots__ = ("_claim",)
+
+    _claim: Claim
+
+    def _renewal(self) -> Renewal:
+        claim, keys = self._claim, self._claim.keys
+        tomb = keys.tomb + self.holder
+        if claim.limit is None:
+            return Renewal(
+                "lock_renew",
+                (keys.lock, keys.index, tomb, keys.fence),
+                (
+                    self.holder,
+                    self.token,
+                    self._ttl_ms(),
+                    milliseconds(claim.lock_delay),
+                    claim.member,
+                ),
+            )
+        return Renewal(
+            "share_renew",
+            (keys.holders, keys.records, keys.index, tomb, keys.fence),
+            (self.holder, self.token, self._ttl_ms(), claim.member),
+        )
+
+
+class Answer(NamedTuple):
+    """What acquire was told: a token, or how long to wait."""
+
+    token: int | None
+    hint: float
+    position: int
+
+
+def acquire_call(claim: Claim, rid: str, *, queue: bool) -> Call:
+    """Return the question: may this request have the lock?"""
+    waiter_ttl = milliseconds(claim.waiter_ttl) if queue else 0
+    return Call(
+        f"{claim.kind}_acquire",
+        (*claim.acquire_keys, claim.keys.tomb + rid),
+        (rid, waiter_ttl, *claim.acquire_args),
+        claim.call_timeout,
+    )
+
+
+def release_call(claim: Claim, rid: str, tomb_ms: int) -> Call:
+    """Return the call that ends this request, whatever became of it."""
+    return Call(
+        f"{claim.kind}_release",
+        (*claim.release_keys, claim.keys.tomb + rid),
+        (rid, tomb_ms, *claim.release_args),
+        claim.call_timeout,
+    )
+
+
+def acquire(
+    claim: Claim,
+    rid: str,
+    make: Callable[[int, float], L],
+    *,
+    now: float,
+    timeout: float | None,
+    queue: bool,
+    listening: bool,
+) -> Op[L | None]:
+    """
+    Take the lock, waiting at most *timeout* seconds (None: as long as it takes).
+
+    *make* turns token and instant into the lease.  Without *queue* it is asked
+    once, and None says that it is taken.  *listening* tells that a wake would
+    reach us already, so that the first question may enter the queue.
+
+    Whatever interrupts it, a request that may have reached the server is ended
+    there before the interruption goes on.
+    """
+    give_up = math.inf if timeout is None else now + timeout
+    attempt = _Attempt(claim, rid, now, give_up, insist=queue)
+    waiting = False
+    try:
+        if queue and listening:
+            waiting = yield from _listen(claim, rid)
+        while True:
+            reply = yield from attempt.ask(queue=waiting)
+            answer = _answer(claim, reply)
+            if answer.token is not None:
+                attempt.loose = True  # ours on the server, until the caller has it
+                _refuse_late(claim, reply)
+                return make(answer.token, reply.asked_at)
+            attempt.loose = attempt.loose or waiting
+            if not queue:
+                if attempt.loose:
+                    yield from _undo(None, attempt)
+                return None
+            if reply.heard_at >= give_up:
+                raise LockTimeout(claim.name, timeout or 0.0)
+            if not waiting:
+                waiting = yield from _listen(claim, rid)
+                continue
+            nap = min(answer.hint, claim.waiter_ttl / 2, give_up - reply.heard_at)
+            yield Wait(rid, max(nap, 0.001))
+    except BaseException as cause:
+        if attempt.loose:
+            yield from _undo(cause, attempt)
+        raise
+
+
+class _Attempt:
+    """One request's questions: which may have reached the server, and how long to insist."""
+
+    def __init__(
+        self, claim: Claim, rid: str, now: float, give_up: float, *, insist: bool
+    ) -> None:
+        self.claim = claim
+        self.rid = rid
+        self.last = now
+        self.give_up = give_up
+        #: ride out an outage; else only a lost answer is asked for again
+        self.insist = insist
+        self.patience = claim.patience if insist else 2 * claim.call_timeout
+        #: whether the server may know the request: then it must be ended there
+        self.loose = False
+
+    def ask(self, *, queue: bool) -> Op[Reply]:
+        """Ask until there is an answer, the caller's limit, or an outage of a ttl."""
+        call = acquire_call(self.claim, self.rid, queue=queue)
+        loose, pause, silent_since = self.loose, FIRST_PAUSE, self.last
+        while True:
+            self.loose = True
+            try:
+                reply = yield call
+            except Unreachable as exc:
+                loose = self.loose = loose or exc.sent
+                clock = yield Rest(0.0)  # only tells the time
+                self.last = clock.heard_at
+                until = min(self.give_up, silent_since + self.patience)
+                if self.last >= until or not (self.insist or exc.sent):
+                    raise
+                yield Rest(min(self.last + pause, until))
+                pause = min(2 * pause, LONGEST_PAUSE)
+            else:
+                self.last = reply.heard_at
+                # Answered: only a question without an answer may still come through.
+                self.loose = loose
+                return reply
+
+
+def _listen(claim: Claim, rid: str) -> Op[bool]:
+    """Have wakes kept for this request.  Without them it still asks, only less often."""
+    try:
+        yield Listen(rid, claim.call_timeout)
+    except Unreachable:
+        pass
+    return True
+
+
+def _answer(claim: Claim, reply: Reply) -> Answer:
+    word = text(reply.value[0])
+    if word == "taken":
+        return Answer(number(reply.value[1]), 0.0, -1)
+    if word == "busy":
+        return Answer(None, number(reply.value[1]) / 1000, number(reply.value[2]))
+    if word == "limit":
+        agreed = number(reply.value[1])
+        raise KeyConflict(
+            f"{claim.name!r} is shared with {_limit(agreed)} at present, "
+            f"not with {_limit(claim.limit or 0)}"
+        )
+    # Gone, and not by us: an operator broke it before we heard that we had it.
+    raise LeaseLost(claim.name, 0, Reason.BROKEN)
+
+
+def _limit(limit: int) -> str:
+    return f"slots={limit}" if limit else "shared=True"
+
+
+def _refuse_late(claim: Claim, reply: Reply) -> None:
+    """An answer that took as long as the lease is no lease."""
+    took = reply.heard_at - reply.asked_at
+    if reply.heard_at >= believed_until(reply.asked_at, claim.first_ttl()):
+        raise Unreachable(
+            f"the server took {took:.3f} s to answer, longer than the lease of "
+            f"{claim.first_ttl():g} s on {claim.name!r} may be relied on; it was given back"
+        )
+
+
+def _undo(cause: BaseException | None, attempt: _Attempt) -> Op[None]:
+    """End a request that may have reached the server; never hide *cause*."""
+    if isinstance(cause, GeneratorExit):
+        return  # the driver is gone: there is nobody to ask
+    call = release_call(attempt.claim, attempt.rid, GIVEN_UP_MS)
+    # A straggler that is granted after all ends by its ttl.
+    until = attempt.last + attempt.claim.ttl + GIVEN_UP_MS / 1000
+    try:
+        yield call
+    except CoordError as exc:
+        yield Defer(call, until)
+        if cause is not None:
+            cause.add_note(f"giving {attempt.claim.name!r} up was not confirmed: {exc}")
+    except BaseException:
+        yield Defer(call, until)
+        raise
+
+
+def release(lease: LockLease, *, now: float) -> Op[None]:
+    """
+    Give the lock back.  `LeaseLost` when it was no longer ours.
+
+    A lost answer is resolved by asking again; `Unreachable` when it stays open.
+    """
+    claim, was = lease._claim, lease.reason
+    call = release_call(claim, lease.holder, RELEASED_MS)
+    lease._end(State.RELEASED)
+    try:
+        reply = yield from _insist(call, now, 2 * claim.call_timeout)
+    except BaseException as cause:
+        if not isinstance(cause, GeneratorExit):
+            yield Defer(call, max(lease.deadline, now) + claim.call_timeout)
+        raise
+    word = text(reply.value[0])
+    if word == "released" and was is None:
+        return
+    if was is None:
+        was = Reason.BROKEN if word == "broken" else (yield from _why(lease))
+    raise lease._loss(was)
+
+
+def _insist(call: Call, now: float, patience: float) -> Op[Reply]:
+    """Ask again for *patience* seconds when no answer comes; scripts answer a replay alike."""
+    pause, until = FIRST_PAUSE, now + patience
+    while True:
+        try:
+            return (yield call)
+        except Unreachable:
+            clock = yield Rest(0.0)  # only tells the time
+            if clock.heard_at >= until:
+                raise
+            yield Rest(clock.heard_at + pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _why(lease: LockLease) -> Op[Reason]:
+    """Ask why a lease that the server no longer knows was lost."""
+    renewal = lease._renewal()
+    call = Call(renewal.script, renewal.keys, renewal.args, lease._claim.call_timeout)
+    reply = yield call
+    word = text(reply.value[0])
+    return Reason.EVICTED if word == "kept" else Reason(word)
+
+
+def renew(lease: LockLease) -> Op[None]:
+    """Push the lease's end away now, instead of when the keeper would."""
+    lease.check()
+    renewal = lease._renewal()
+    call = Call(renewal.script, renewal.keys, renewal.args, lease._claim.call_timeout)
+    reply = yield call
+    word = text(reply.value[0])
+    if word == "kept" and reply.heard_at < lease.deadline:
+        lease._extend(reply.asked_at)
+        return
+    reason = Reason.EXPIRED if word == "kept" else Reason(word)
+    lease._end(reason)
+    raise lease._loss(reason)

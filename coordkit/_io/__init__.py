@@ -1,0 +1,1 @@
+"""Does what the core asks for.  Takes no decision of its own."""

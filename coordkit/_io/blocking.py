@@ -1,0 +1,142 @@
+"""Runs operations in the calling thread, and the keeper in a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from threading import Event, Thread
+from typing import TypeVar
+
+from .._core.keeper import Keeper
+from .._core.ops import (
+    Call,
+    Defer,
+    Listen,
+    Op,
+    Pipeline,
+    Reply,
+    Request,
+    Rest,
+    Wait,
+)
+from .wake import WakeLine
+from .wire import Asking
+
+T = TypeVar("T")
+log = logging.getLogger("coordkit")
+
+#: A sleep is looked up from this often: timers stand still while the machine is
+#: suspended, and the clock of the leases does not.
+LONGEST_NAP = 5.0
+
+
+class Blocking:
+    """A driver: obeys the requests of an operation, one after another."""
+
+    def __init__(
+        self,
+        wires: Asking,
+        line: WakeLine,
+        clock: Callable[[], float],
+        defer: Callable[[Call, float], None],
+    ) -> None:
+        self._wires = wires
+        self._line = line
+        self._clock = clock
+        self._defer = defer
+
+    def run(self, op: Op[T]) -> T:
+        """Drive *op* to its end and return what it returns."""
+        listening: str | None = None
+        try:
+            request = next(op)
+            while True:
+                if type(request) is Listen:
+                    listening = request.rid
+                try:
+                    reply = self._ask(request)
+                except BaseException as exc:  # also Ctrl-C: the operation cleans up
+                    request = op.throw(exc)
+                else:
+                    request = op.send(reply)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        finally:
+            if listening is not None:
+                self._line.forget(listening)
+
+    def _ask(self, request: Request) -> Reply:
+        asked_at = self._clock()
+        match request:
+            case Call():
+                value = self._wires.call(request)
+            case Pipeline(calls, timeout):
+                value = self._wires.pipeline(calls, timeout)
+            case Listen(rid, timeout):
+                value = self._line.listen(rid, timeout)
+            case Wait(rid, timeout):
+                value = self._line.wait(rid, timeout)
+            case Rest(until):
+                value = self._rest(until)
+            case Defer(call, until):
+                value = self._defer(call, until)
+        return Reply(value, asked_at, self._clock())
+
+    def _rest(self, until: float) -> bool:
+        left = until - self._clock()
+        if left > 0:
+            time.sleep(left)
+        return False
+
+
+class KeeperThread(Blocking):
+    """The keeper's own driver: a daemon thread with a connection of its own."""
+
+    def __init__(
+        self,
+        keeper: Keeper,
+        wires: Asking,
+        line: WakeLine,
+        clock: Callable[[], float],
+    ) -> None:
+        super().__init__(wires, line, clock, keeper.defer)
+        self._keeper = keeper
+        self._stirred = Event()
+        self._stopping = False
+        self._thread: Thread | None = None
+
+    def stir(self) -> None:
+        """Have the keeper look again; start it if it does not run."""
+        if self._thread is None:
+            self._thread = Thread(
+                target=self._keep, name="coordkit-keeper", daemon=True
+            )
+            self._thread.start()
+        self._stirred.set()
+
+    def stop(self, timeout: float) -> None:
+        """Let it end after what it is doing."""
+        thread, self._stopping = self._thread, True
+        self._stirred.set()
+        if thread is not None:
+            thread.join(timeout)
+        self._wires.close()
+
+    def _keep(self) -> None:
+        try:
+            self.run(self._keeper.keep())
+        except BaseException:
+            log.exception("the keeper has failed: every lease it kept is lost")
+            raise
+        finally:
+            self._keeper.abandon()
+
+    def _rest(self, until: float) -> bool:
+        left = until - self._clock()
+        if left > 0 and not self._stopping:
+            self._stirred.wait(None if math.isinf(left) else min(left, LONGEST_NAP))
+        self._stirred.clear()
+        return self._stopping

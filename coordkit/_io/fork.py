@@ -1,0 +1,36 @@
+"""Who this process is, and what becomes of a session when it forks."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Protocol
+from weakref import WeakSet
+
+
+class _Forkable(Protocol):
+    def _after_fork(self) -> None: ...
+
+
+_known: WeakSet[_Forkable] = WeakSet()
+
+
+def born_again(session: _Forkable) -> None:
+    """Have *session* start anew in the child of every fork."""
+    _known.add(session)
+
+
+def process_identity(unique: str) -> str:
+    """Return a name for this process that says where to look for it."""
+    host = socket.gethostname()
+    printable = "".join(c if c.isprintable() else "?" for c in host)[:200]
+    return f"{printable or 'localhost'}:{os.getpid()}:{unique[:6]}"
+
+
+def _in_child() -> None:
+    for session in list(_known):
+        session._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

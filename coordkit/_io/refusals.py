@@ -1,0 +1,64 @@
+"""Turns what redis-py raises into what coordkit means."""
+
+from __future__ import annotations
+
+# The module, not its names: its TimeoutError and ConnectionError shadow the builtins.
+from redis import exceptions as rx
+
+from ..errors import (
+    CoordError,
+    KeyConflict,
+    NotPermitted,
+    Refused,
+    Unreachable,
+    Unsupported,
+)
+
+#: The server says that it cannot answer at present, and that it did nothing.
+_NOT_NOW = (
+    "LOADING",
+    "READONLY",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "BUSY ",
+    "Script busy",
+)
+_FORBIDDEN = ("NOPERM", "NOAUTH", "WRONGPASS", "ACL failure", "has no permissions")
+_IN_A_CLUSTER = "the server is part of a cluster: connect with redis+cluster://"
+
+#: Everything that a connection may raise for want of an answer.
+NO_ANSWER = (rx.ConnectionError, rx.TimeoutError, OSError)
+
+
+def coord_error(exc: Exception, where: str, *, sent: bool) -> CoordError:
+    """Return what *exc* means; *sent* tells whether the question had left us."""
+    message = str(exc)
+    if isinstance(exc, rx.AuthenticationError | rx.AuthorizationError) or any(
+        word in message for word in _FORBIDDEN
+    ):
+        return NotPermitted(f"{where}: {message}")
+    if any(message.startswith(word) for word in _NOT_NOW) or isinstance(
+        exc,
+        rx.BusyLoadingError
+        | rx.ReadOnlyError
+        | rx.ClusterDownError
+        | rx.TryAgainError
+        | rx.MasterDownError,
+    ):
+        return Unreachable(f"{where} cannot answer now: {message}", sent=False)
+    if isinstance(exc, rx.MovedError | rx.AskError):
+        return Unsupported(_IN_A_CLUSTER)
+    if "WRONGTYPE" in message:
+        return KeyConflict(f"{where}: a key of ours holds another kind of value")
+    if isinstance(exc, rx.ResponseError):
+        return _refusal(message, where)
+    return Unreachable(f"no answer from {where}: {message}", sent=sent)
+
+
+def _refusal(message: str, where: str) -> CoordError:
+    if "OOM " in message:
+        return Refused(f"{where} is out of memory and refuses to write: {message}")
+    if "unknown command" in message and "EVAL" in message.upper():
+        return Unsupported(f"{where} runs no Lua scripts: {message}")
+    return Refused(f"{where} refused: {message}")

@@ -1,0 +1,213 @@
+"""
+Where wakes arrive: one pub/sub connection for any number of waiting threads.
+
+There is no thread that reads.  Of the threads that wait, one reads for all and
+hands each wake to whom it is for; when it leaves, the next takes over.  So a
+lone waiter is woken by the socket itself, and nobody polls.
+
+A wake only shortens a wait.  Whenever one may have been lost, as after a
+reconnection, every waiter is let go, to ask again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Event, Lock
+from typing import Any
+
+from redis import exceptions as rx
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    stop_after_delay,
+    wait_random_exponential,
+)
+
+from ..errors import CoordError, Unreachable
+from .connect import Source
+from .refusals import NO_ANSWER, coord_error
+from .wire import Wire
+
+#: A line that was silent for so long is asked whether it is still there.
+PING_AFTER = 5.0
+
+
+class _Box:
+    """What one waiting request has been told."""
+
+    __slots__ = ("event", "round", "waiting", "woken")
+
+    def __init__(self, round_: int) -> None:
+        self.event = Event()
+        self.waiting = False
+        self.woken = False
+        self.round = round_
+
+
+class WakeLine:
+    """The wakes of one session."""
+
+    def __init__(
+        self, source: Source, channel: str, timeout: float, clock: Callable[[], float]
+    ) -> None:
+        self._source = source
+        self._channel = channel
+        self._timeout = timeout
+        self._clock = clock
+        self._lock = Lock()  # guards all that follows
+        self._wire: Wire | None = None
+        self._boxes: dict[str, _Box] = {}
+        self._led = False  # whether a thread reads, or connects, for all
+        self._round = 0  # counts the connections: after each, wakes may be missing
+        self._heard_at = 0.0
+        self._pinged_at: float | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether wakes arrive already."""
+        return self._wire is not None
+
+    def listen(self, rid: str, timeout: float) -> None:
+        """Keep every wake for *rid* from now on; the line stands when this returns."""
+        with self._lock:
+            self._boxes[rid] = _Box(self._round)
+            lead = self._wire is None and not self._led
+            self._led = self._led or lead
+        if not lead:
+            return  # it stands, or another thread is at it and lets all waiters go after
+        try:
+            self._connect(timeout)
+            with self._lock:
+                self._boxes[rid].round = self._round
+        finally:
+            self._step_down()
+
+    def forget(self, rid: str) -> None:
+        """Keep no more wakes for *rid*."""
+        with self._lock:
+            self._boxes.pop(rid, None)
+
+    def wait(self, rid: str, timeout: float) -> bool:
+        """Wait until woken, at most *timeout* seconds; False: not woken, ask again."""
+        until = self._clock() + timeout
+        box = self._boxes[rid]
+        box.waiting = True
+        try:
+            while True:
+                left = until - self._clock()
+                with self._lock:
+                    if box.woken:
+                        box.woken = False
+                        return True
+                    if left <= 0 or box.round != self._round:
+                        box.round = self._round
+                        return False
+                    box.event.clear()
+                    lead = not self._led
+                    self._led = True
+                if not lead:
+                    box.event.wait(left)
+                    continue
+                try:
+                    self._read(box, left)
+                finally:
+                    self._step_down()
+        finally:
+            box.waiting = False
+
+    def close(self) -> None:
+        """Close the line and let every waiter go."""
+        self._drop()
+
+    # -- of the thread that leads ----------------------------------------------
+
+    def _step_down(self) -> None:
+        """Lead no more; have another waiter take over."""
+        with self._lock:
+            self._led = False
+            for box in self._boxes.values():
+                if box.waiting and not box.event.is_set():
+                    box.event.set()
+                    return
+
+    def _read(self, box: _Box, left: float) -> None:
+        """Read until this box is woken, the time is up or the line breaks."""
+        wire = self._wire
+        if wire is None:
+            try:
+                self._connect(min(left, self._timeout))
+            except CoordError:
+                box.event.wait(left)  # no line: this wait is a plain one
+            return
+        until = self._clock() + left
+        try:
+            while not box.woken and left > 0:
+                if wire.connection.can_read(min(left, PING_AFTER)):
+                    self._deliver(wire.connection.read_response())
+                else:
+                    self._ping(wire)
+                left = until - self._clock()
+        except (rx.RedisError, *NO_ANSWER):
+            self._drop()
+        except BaseException:
+            self._drop()  # interrupted in the middle of a message, perhaps
+            raise
+
+    def _deliver(self, message: Any) -> None:
+        self._heard_at, self._pinged_at = self._clock(), None
+        if message[0] != b"message":
+            return
+        with self._lock:
+            box = self._boxes.get(message[2].decode("ascii", "replace"))
+            if box is not None:
+                box.woken = True
+                box.event.set()
+
+    def _ping(self, wire: Wire) -> None:
+        """A line that does not answer a ping is none."""
+        now = self._clock()
+        if self._pinged_at is None:
+            if now - self._heard_at >= PING_AFTER:
+                wire.connection.send_command("PING", check_health=False)
+                self._pinged_at = now
+        elif now - self._pinged_at >= self._timeout:
+            raise rx.TimeoutError("the notification connection is silent")
+
+    def _connect(self, timeout: float) -> None:
+        """Open the line and subscribe; let every waiter ask again, for it may have missed a wake."""
+        retrying = Retrying(
+            retry=retry_if_exception_type(Unreachable),
+            wait=wait_random_exponential(multiplier=0.02, max=0.2),
+            stop=stop_after_delay(timeout / 2),
+            reraise=True,
+        )
+        wire: Wire = retrying(self._subscribed, timeout)
+        with self._lock:
+            self._wire = wire
+            self._round += 1
+            self._heard_at, self._pinged_at = self._clock(), None
+            for box in self._boxes.values():
+                box.event.set()
+
+    def _subscribed(self, timeout: float) -> Wire:
+        wire = Wire(self._source, self._timeout)
+        wire.connect(timeout)
+        try:
+            wire.connection.send_command("SUBSCRIBE", self._channel, check_health=False)
+            wire.connection.read_response()
+        except (rx.RedisError, *NO_ANSWER) as exc:
+            wire.close()
+            raise coord_error(exc, self._source.address, sent=False) from exc
+        except BaseException:
+            wire.close()
+            raise
+        return wire
+
+    def _drop(self) -> None:
+        with self._lock:
+            wire, self._wire = self._wire, None
+            self._round += 1
+            for box in self._boxes.values():
+                box.event.set()
+        if wire is not None:
+            wire.close()

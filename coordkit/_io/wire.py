@@ -1,0 +1,226 @@
+"""One connection to Redis, one question at a time, never asked twice by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Condition
+from typing import Any, Protocol
+
+from hiredis import pack_command
+from redis import exceptions as rx
+
+from .._core.ops import Call
+from ..errors import CoordError, Unreachable
+from .connect import Source
+from .refusals import NO_ANSWER, coord_error
+from .scripts import by_digest, by_source
+
+
+class Asking(Protocol):
+    """What a driver needs of the way to the server."""
+
+    def call(self, call: Call) -> Any:
+        """Run one script and return its answer."""
+        ...
+
+    def pipeline(self, calls: Sequence[Call], timeout: float) -> list[Any]:
+        """Run several; an error of the server stands in its call's place."""
+        ...
+
+    def close(self) -> None:
+        """Close every connection."""
+        ...
+
+
+class Wire:
+    """A connection of redis-py, driven by hand: it neither retries nor waits longer."""
+
+    def __init__(self, source: Source, timeout: float) -> None:
+        self._where = source.address
+        self._timeout = timeout
+        self.connection = source.connection(timeout=timeout)
+        #: questions sent whose answers have not been read
+        self.open = 0
+
+    def connect(self, timeout: float) -> None:
+        """Connect within *timeout*, if need be.  Nothing was asked if this fails."""
+        connection = self.connection
+        if connection.is_connected:
+            return
+        connection.socket_connect_timeout = min(timeout, self._timeout)
+        try:
+            connection.connect()
+        except (rx.RedisError, *NO_ANSWER) as exc:
+            raise coord_error(exc, self._where, sent=False) from exc
+
+    def call(self, call: Call) -> Any:
+        """Run a script; `Unreachable` when no answer came in time."""
+        self.connect(call.timeout)
+        try:
+            return self._ask(by_digest(call), call.timeout)
+        except rx.NoScriptError:
+            pass
+        except (rx.RedisError, *NO_ANSWER) as exc:
+            raise coord_error(exc, self._where, sent=True) from exc
+        try:
+            return self._ask(by_source(call), call.timeout)
+        except (rx.RedisError, *NO_ANSWER) as exc:
+            raise coord_error(exc, self._where, sent=True) from exc
+
+    def pipeline(self, calls: Sequence[Call], timeout: float) -> list[Any]:
+        """Run several scripts in one trip; a refusal stands in its call's place."""
+        self.connect(timeout)
+        try:
+            packed = [pack_command(by_digest(call)) for call in calls]
+            self.open += len(calls)
+            self.connection.send_packed_command(packed, check_health=False)
+            answers = [self._heard(timeout) for _ in calls]
+        except (rx.RedisError, *NO_ANSWER) as exc:
+            raise coord_error(exc, self._where, sent=True) from exc
+        return [
+            self._settled(call, answer)
+            for call, answer in zip(calls, answers, strict=True)
+        ]
+
+    def _settled(self, call: Call, answer: Any) -> Any:
+        """Return an answer of a trip, or the error it means."""
+        if not isinstance(answer, Exception):
+            return answer
+        try:
+            if isinstance(answer, rx.NoScriptError):
+                return self.call(call)
+            return coord_error(answer, self._where, sent=True)
+        except CoordError as exc:
+            return exc
+
+    def _heard(self, timeout: float) -> Any:
+        """Return the next answer, an error of the server as a value."""
+        try:
+            return self._read(timeout)
+        except rx.ResponseError as exc:
+            return exc
+
+    def _ask(self, command: tuple[str | bytes | int, ...], timeout: float) -> Any:
+        self.open += 1
+        self.connection.send_packed_command([pack_command(command)], check_health=False)
+        return self._read(timeout)
+
+    def _read(self, timeout: float) -> Any:
+        connection = self.connection
+        if timeout < self._timeout and not connection.can_read(timeout):
+            self.close()
+            raise rx.TimeoutError(f"no answer within {timeout:.3f} s")
+        try:
+            answer = connection.read_response()
+        except rx.ResponseError:
+            self.open -= 1
+            raise
+        self.open -= 1
+        return answer
+
+    def close(self) -> None:
+        """Close the connection; the next question opens it again."""
+        self.connection.disconnect()
+        self.open = 0
+
+
+class Wires:
+    """As many connections as threads ask at once, up to the source's limit."""
+
+    def __init__(self, source: Source, timeout: float) -> None:
+        self._source = source
+        self._timeout = timeout
+        # Last in, first out: few connections stay warm.  None: not opened yet.
+        self._free: list[Wire | None] = [None] * source.max_connections
+        self._returned = Condition()
+        self._starving = 0
+
+    def call(self, call: Call) -> Any:
+        """Run a script on a free connection."""
+        wire = self._take(call.timeout)
+        try:
+            return wire.call(call)
+        finally:
+            self._give_back(wire)
+
+    def pipeline(self, calls: Sequence[Call], timeout: float) -> list[Any]:
+        """Run several scripts on a free connection."""
+        wire = self._take(timeout)
+        try:
+            return wire.pipeline(calls, timeout)
+        finally:
+            self._give_back(wire)
+
+    def _take(self, timeout: float) -> Wire:
+        try:
+            wire = self._free.pop()
+        except IndexError:
+            wire = self._starve(timeout)
+        return wire or Wire(self._source, self._timeout)
+
+    def _starve(self, timeout: float) -> Wire | None:
+        """Wait until another thread returns a connection."""
+        with self._returned:
+            self._starving += 1
+            try:
+                if self._returned.wait_for(lambda: self._free, timeout):
+                    return self._free.pop()
+            finally:
+                self._starving -= 1
+        raise Unreachable(
+            f"all {self._source.max_connections} connections to "
+            f"{self._source.address} were busy for {timeout:g} s",
+            sent=False,
+        )
+
+    def _give_back(self, wire: Wire) -> None:
+        if wire.open:  # interrupted: its answer is for nobody
+            wire.close()
+        self._free.append(wire)
+        if self._starving:
+            with self._returned:
+                self._returned.notify()
+
+    def close(self) -> None:
+        """Close every connection that is not in use."""
+        for wire in self._free:
+            if wire is not None:
+                wire.close()
+
+
+class ClusterWires:
+    """The way into a cluster: redis-py follows the slots, one question at a time."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def call(self, call: Call) -> Any:
+        """Run a script on the node that has its slot."""
+        where = self._source.address
+        try:
+            client = self._source.cluster
+            assert client is not None
+            try:
+                return client.execute_command(*by_digest(call))
+            except rx.NoScriptError:
+                return client.execute_command(*by_source(call))
+        except CoordError:
+            raise
+        except (rx.RedisError, *NO_ANSWER) as exc:
+            raise coord_error(exc, where, sent=True) from exc
+
+    def pipeline(self, calls: Sequence[Call], timeout: float) -> list[Any]:
+        """Run several scripts, each on its node; a refusal stands in its call's place."""
+        answers: list[Any] = []
+        for call in calls:
+            try:
+                answers.append(self.call(call))
+            except Unreachable:
+                raise
+            except CoordError as exc:
+                answers.append(exc)
+        return answers
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._source.close()

@@ -1,0 +1,1 @@
+"""The scripts that run inside Redis, one purpose a file."""

@@ -1,0 +1,83 @@
+-- lock_acquire: take the lock for this request, or say how long it is worth waiting.
+--
+--   KEYS[1]  lock        hash    rid, token, identity, meta, since, until; expires with the lease
+--   KEYS[2]  queue       zset    waiters' rids by arrival
+--   KEYS[3]  alive       zset    waiters' rids by liveness deadline, server ms
+--   KEYS[4]  holders     zset    shared holders' rids by lease end, server ms
+--   KEYS[5]  fence       string  last token handed out in this bucket
+--   KEYS[6]  index       zset    what the bucket holds, by lease end, server ms
+--   KEYS[7]  tomb        string  how this very request ended, if it has
+--   ARGV[1]  rid                 the request; every retry carries the same
+--   ARGV[2]  waiter_ttl_ms       0: do not queue
+--   ARGV[3]  ttl_ms
+--   ARGV[4]  delay_ms            nobody else gets it for so long after the lease ran out
+--   ARGV[5]  fair                1: a free lock belongs to its live head
+--   ARGV[6]  identity
+--   ARGV[7]  meta
+--   ARGV[8]  member              our name in the index
+--
+--   returns {'taken', token}           ours, again with the same token when asked again
+--           {'busy', hint_ms, position}  ask again after hint_ms; position -1 when not queued
+--           {'gone'}                   this request was given up, released or broken before
+local lock, queue, alive, holders = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local fence, index, tomb = KEYS[5], KEYS[6], KEYS[7]
+local rid, waiter_ttl, ttl, delay = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now_us = time[1] * 1000000 + time[2]
+
+local function take()
+  local last = tonumber(redis.call('GET', fence) or 0)
+  local token = string.format('%.0f', math.max(last + 1, now_us)) -- tostring would lose digits
+  if time[2] % 16 == 0 then redis.call('ZREMRANGEBYSCORE', index, '-inf', now) end
+  redis.call('ZADD', index, now + ttl + delay, ARGV[8])
+  redis.call('PEXPIRE', index, 691200000) -- 8 days: longer than any lease
+  redis.call('SET', fence, token, 'PX', 86400000) -- the time floor covers what is older
+  redis.call('HSET', lock, 'rid', rid, 'token', token, 'since', now, 'identity', ARGV[6], 'meta', ARGV[7])
+  if delay > 0 then redis.call('HSET', lock, 'until', now + ttl) end
+  redis.call('PEXPIRE', lock, ttl + delay)
+  return {'taken', token}
+end
+
+-- The common case: nobody holds it, nobody waits, and this request has no past.
+if redis.call('EXISTS', lock, queue, holders, tomb) == 0 then return take() end
+
+-- The first waiter that still asks; the dead before it are buried, so many a call.
+local function live_head()
+  for _ = 1, 1000 do
+    local head = redis.call('ZRANGE', queue, 0, 0)[1]
+    local ends = head and tonumber(redis.call('ZSCORE', alive, head) or 0)
+    if not head or ends > now then return head, ends end
+    redis.call('ZREM', queue, head)
+    redis.call('ZREM', alive, head)
+  end
+  return '', now
+end
+
+if redis.call('EXISTS', tomb) == 1 then return {'gone'} end
+local held = redis.call('HMGET', lock, 'rid', 'token', 'until')
+if held[1] == rid and tonumber(held[3] or now + 1) > now then
+  redis.call('PEXPIRE', lock, ttl + delay)
+  if held[3] then redis.call('HSET', lock, 'until', now + ttl) end
+  return {'taken', held[2]}
+end
+
+local head, head_ends = live_head()
+local readers_end = tonumber(redis.call('ZREVRANGE', holders, 0, 0, 'WITHSCORES')[2] or 0)
+if not held[1] and readers_end <= now and (not head or head == rid or ARGV[5] == '0') then
+  redis.call('ZREM', queue, rid)
+  redis.call('ZREM', alive, rid)
+  return take()
+end
+
+if waiter_ttl > 0 then
+  redis.call('ZADD', queue, 'NX', now_us, rid)
+  redis.call('ZADD', alive, now + waiter_ttl, rid)
+  redis.call('PEXPIRE', queue, 120000) -- longer than any waiter_ttl; each ask renews it
+  redis.call('PEXPIRE', alive, 120000)
+end
+local ends = head_ends or now
+if not head or head == rid then
+  ends = held[1] and now + redis.call('PTTL', lock) or readers_end
+end
+return {'busy', math.max(ends - now, 1), redis.call('ZRANK', queue, rid) or -1}

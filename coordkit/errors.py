@@ -1,0 +1,126 @@
+"""
+Every error of coordkit.
+
+The tree says what the caller may do next::
+
+    CoordError
+    ├─ Unreachable      (ConnectionError)  no answer: it may or may not have happened
+    ├─ LockTimeout      (TimeoutError)     others kept it as long as we were ready to wait
+    ├─ LeaseLost                           stop acting now
+    │  └─ LeadershipLost                   the same for a term
+    ├─ NotHeld          (RuntimeError)     released twice, or never acquired
+    ├─ StaleToken                          a newer holder was seen: you are the old one
+    ├─ FenceRegression                     the store went back in time
+    ├─ NoLeader         (LookupError)      nobody leads at present
+    ├─ EmptyRing        (LookupError)      nobody to map to
+    ├─ KeyConflict                         the name is in use by another kind of thing
+    ├─ Unsupported                         this server or client cannot give the guarantee
+    └─ Refused                             the server said no to the command itself
+       └─ NotPermitted  (PermissionError)  its access list or password forbids it
+
+Wrong arguments are plain `ValueError` and `TypeError`, raised before anything
+is sent.  Exceptions of the Redis client never reach the surface: they are the
+``__cause__`` of one of these.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._core.lease import Reason
+
+
+class CoordError(Exception):
+    """The base of every error that coordkit raises on purpose."""
+
+
+class Unreachable(CoordError, ConnectionError):
+    """
+    No answer came: the change may or may not have happened.
+
+    *sent* is False when the question provably never left this process, so that
+    nothing can have happened.
+    """
+
+    def __init__(self, why: str, *, sent: bool = True) -> None:
+        super().__init__(why)
+        self.sent = sent
+
+
+class LockTimeout(CoordError, TimeoutError):
+    """Others kept *name* for all of *timeout* seconds."""
+
+    def __init__(self, name: str, timeout: float) -> None:
+        super().__init__(f"{name!r} was not free within {timeout:g} s")
+        self.name = name
+        self.timeout = timeout
+
+
+class LeaseLost(CoordError):
+    """The lease on *name* has ended while it was still in use: stop acting now."""
+
+    def __init__(self, name: str, token: int, reason: Reason) -> None:
+        super().__init__(f"the lease on {name!r} (token {token}) is lost: {reason.why}")
+        self.name = name
+        self.token = token
+        self.reason = reason
+
+
+class LeadershipLost(LeaseLost):
+    """The term has ended while the leader was still acting: stop now."""
+
+
+class NotHeld(CoordError, RuntimeError):
+    """The lease on *name* was released before, or belongs to another process."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"the lease on {name!r} is not held: {why}")
+        self.name = name
+
+
+class StaleToken(CoordError):
+    """*token* is older than *seen*: another holder has acted since."""
+
+    def __init__(self, name: str, token: int, seen: int) -> None:
+        super().__init__(f"token {token} for {name!r} is stale: {seen} was seen already")
+        self.name = name
+        self.token = token
+        self.seen = seen
+
+
+class FenceRegression(CoordError):
+    """The store handed out *token* after *seen*: it went back in time."""
+
+    def __init__(self, name: str, token: int, seen: int) -> None:
+        super().__init__(
+            f"the store gave token {token} for {name!r} after {seen}: it lost data and "
+            "its clock went back; no lease was taken"
+        )
+        self.name = name
+        self.token = token
+        self.seen = seen
+
+
+class NoLeader(CoordError, LookupError):
+    """Nobody leads at present."""
+
+
+class EmptyRing(CoordError, LookupError):
+    """The ring has no node to map to."""
+
+
+class KeyConflict(CoordError):
+    """The name is in use by another kind of thing."""
+
+
+class Unsupported(CoordError):
+    """This server or client cannot give the guarantee; the text says which."""
+
+
+class Refused(CoordError):
+    """The server answered the command with an error, and did nothing."""
+
+
+class NotPermitted(Refused, PermissionError):
+    """The server's access list or password check forbids the command."""

@@ -1,0 +1,219 @@
+"""
+Locks: `Lock` for threads, `AsyncLock` for tasks.
+
+Guaranteed, by one Redis that keeps its data: at most one lease of a name at a
+time (or, ``shared`` and ``slots``: as many as allowed), first come first served,
+tokens that rise with every new holder, and that a caller that gave up, was
+interrupted or was cancelled leaves nothing behind.
+
+Not guaranteed: that a holder which was paused beyond its deadline does not act.
+Whatever it writes to must check the token.  And no lock on Redis excludes across
+a loss of the server's data or the promotion of a replica that lags behind; what
+survives both is that tokens rise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Generator
+from datetime import timedelta
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from ._core import inspect as _inspect
+from ._core.claim import Options
+from ._core.inspect import LockInfo
+from ._core.lock import Claim
+from ._core.span import limit_seconds
+from ._io.entered import Entered
+from .errors import LockTimeout
+from .lease import AsyncLease, Lease
+
+if TYPE_CHECKING:
+    from .session import AsyncSession, Session
+
+
+class Lock:
+    """A name that one holder at a time may have.  Making one sends nothing."""
+
+    def __init__(self, session: Session, options: Options) -> None:
+        self._session = session
+        self._options = options
+        self._claim = session._claim(options)
+        self._entered: Entered[Lease] = Entered(threading.get_ident)
+
+    @property
+    def name(self) -> str:
+        """What this lock is called."""
+        return self._options.name
+
+    @property
+    def ttl(self) -> float:
+        """How long a lease lasts without renewal, in seconds."""
+        return self._options.ttl
+
+    def acquire(self, timeout: float | timedelta | None = None) -> Lease:
+        """
+        Wait for the lock, at most *timeout* seconds (None: as long as it takes), and take it.
+
+        `LockTimeout` when others kept it for so long.  `Unreachable` when the server
+        gave no answer until then, or for one whole ttl: then the request is taken
+        back as soon as the server answers again.
+        """
+        limit = limit_seconds(timeout, "timeout")
+        lease = self._session._acquire(self._asked(), limit, queue=limit != 0)
+        if lease is None:
+            raise LockTimeout(self.name, 0.0)
+        return lease
+
+    def try_acquire(self) -> Lease | None:
+        """Take the lock if it is free at this moment and nobody waits for it; else None."""
+        return self._session._acquire(self._asked(), None, queue=False)
+
+    def info(self) -> LockInfo | None:
+        """Return who holds the lock, or None.  It may have changed since."""
+        return self._session._run(_inspect.info(self.name, self._options.keys))
+
+    def break_(self, *, reason: str = "") -> LockInfo | None:
+        """
+        Take the lock from its holder; return who that was, or None.
+
+        The holder learns it at its next renewal, and may act until then: its token
+        is what keeps it out.  *reason* is logged here.
+        """
+        return self._session._break(self.name, reason)
+
+    def revoke(self) -> LockInfo | None:
+        """Ask the holder to let go: its lease is lost at its next renewal; return who it is."""
+        return self._session._run(_inspect.revoke(self.name, self._options.namespace))
+
+    def _asked(self) -> Claim:
+        if self._claim.identity != self._session.identity:  # forked since
+            self._claim = self._session._claim(self._options)
+        return self._claim
+
+    def __enter__(self) -> Lease:
+        lease: Lease | None = None
+        try:
+            lease = self.acquire()
+            return self._entered.push(lease)
+        except BaseException:
+            if lease is not None:
+                lease.release()
+            raise
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._entered.pop().__exit__(kind, exc, trace)
+
+    def __repr__(self) -> str:
+        return f"<Lock {self.name!r} {self._options.shown()}>"
+
+
+class AsyncLock:
+    """A name that one holder at a time may have.  Making one sends nothing."""
+
+    def __init__(self, session: AsyncSession, options: Options) -> None:
+        self._session = session
+        self._options = options
+        self._claim = session._claim(options)
+        self._entered: Entered[AsyncLease] = Entered(asyncio.current_task)
+
+    @property
+    def name(self) -> str:
+        """What this lock is called."""
+        return self._options.name
+
+    @property
+    def ttl(self) -> float:
+        """How long a lease lasts without renewal, in seconds."""
+        return self._options.ttl
+
+    def acquire(self, timeout: float | timedelta | None = None) -> Acquiring:
+        """
+        Wait for the lock, at most *timeout* seconds (None: as long as it takes), and take it.
+
+        `LockTimeout` when others kept it for so long.  `Unreachable` when the server
+        gave no answer until then, or for one whole ttl: then the request is taken
+        back as soon as the server answers again.
+        """
+        return Acquiring(self, limit_seconds(timeout, "timeout"))
+
+    async def try_acquire(self) -> AsyncLease | None:
+        """Take the lock if it is free at this moment and nobody waits for it; else None."""
+        return await self._session._acquire(self._asked(), None, queue=False)
+
+    async def info(self) -> LockInfo | None:
+        """Return who holds the lock, or None.  It may have changed since."""
+        return await self._session._run(_inspect.info(self.name, self._options.keys))
+
+    async def break_(self, *, reason: str = "") -> LockInfo | None:
+        """
+        Take the lock from its holder; return who that was, or None.
+
+        The holder learns it at its next renewal, and may act until then: its token
+        is what keeps it out.  *reason* is logged here.
+        """
+        return await self._session._break(self.name, reason)
+
+    async def revoke(self) -> LockInfo | None:
+        """Ask the holder to let go: its lease is lost at its next renewal; return who it is."""
+        return await self._session._run(
+            _inspect.revoke(self.name, self._options.namespace)
+        )
+
+    def _asked(self) -> Claim:
+        if self._claim.identity != self._session.identity:  # forked since
+            self._claim = self._session._claim(self._options)
+        return self._claim
+
+    async def _acquire(self, limit: float | None) -> AsyncLease:
+        lease = await self._session._acquire(self._asked(), limit, queue=limit != 0)
+        if lease is None:
+            raise LockTimeout(self.name, 0.0)
+        return lease
+
+    async def __aenter__(self) -> AsyncLease:
+        lease = self._entered.push(await self._acquire(None))
+        return await lease.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._entered.pop().__aexit__(kind, exc, trace)
+
+    def __repr__(self) -> str:
+        return f"<AsyncLock {self.name!r} {self._options.shown()}>"
+
+
+class Acquiring:
+    """An acquisition under way: await it for the lease, or enter it."""
+
+    def __init__(self, lock: AsyncLock, timeout: float | None) -> None:
+        self._lock = lock
+        self._timeout = timeout
+        self._lease: AsyncLease | None = None
+
+    def __await__(self) -> Generator[Any, None, AsyncLease]:
+        return self._lock._acquire(self._timeout).__await__()
+
+    async def __aenter__(self) -> AsyncLease:
+        self._lease = await self
+        return await self._lease.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._lease is not None
+        await self._lease.__aexit__(kind, exc, trace)
