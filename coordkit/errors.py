@@ -83,7 +83,9 @@ class StaleToken(CoordError):
     """*token* is older than *seen*: another holder has acted since."""
 
     def __init__(self, name: str, token: int, seen: int) -> None:
-        super().__init__(f"token {token} for {name!r} is stale: {seen} was seen already")
+        super().__init__(
+            f"token {token} for {name!r} is stale: {seen} was seen already"
+        )
         self.name = name
         self.token = token
         self.seen = seen

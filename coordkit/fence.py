@@ -19,34 +19,34 @@ from ._core import fence as _core
 from ._core.keys import check_name, guard_key
 
 if TYPE_CHECKING:
-    from .session import AsyncSession, Session
+    from ._io.engine import AsyncEngine, Engine
 
 
 class Fence:
     """Checks the tokens of one resource.  Making one sends nothing."""
 
-    def __init__(self, session: Session, namespace: str, name: str) -> None:
-        self._session = session
+    def __init__(self, engine: Engine, name: str) -> None:
+        self._engine = engine
         self.name = check_name(name)
-        self._key = guard_key(namespace, name)
+        self._key = guard_key(engine.namespace, name)
 
     def check(self, token: int) -> None:
         """Admit *token*; `StaleToken` when a newer one was seen."""
         token = _core.token_number(token)
-        self._session._run(_core.admit(self.name, self._key, token))
+        self._engine.run(_core.admit(self.name, self._key, token))
 
     def set(self, field: str, value: str | bytes, *, token: int) -> None:
         """Write *value* (at most 64 KiB) if *token* is admitted; else `StaleToken`."""
         admit = _core.write(self.name, self._key, token, field, value)
-        self._session._run(admit)
+        self._engine.run(admit)
 
     def get(self, field: str) -> bytes | None:
         """Return what was written to *field* last, as bytes; None when nothing was."""
-        return self._session._run(_core.get(self._key, check_name(field, "field")))
+        return self._engine.run(_core.get(self._key, check_name(field, "field")))
 
     def seen(self) -> int:
         """Return the highest token admitted so far; 0 when there is none."""
-        return self._session._run(_core.seen(self._key))
+        return self._engine.run(_core.seen(self._key))
 
     def __repr__(self) -> str:
         return f"<Fence {self.name!r}>"
@@ -55,28 +55,28 @@ class Fence:
 class AsyncFence:
     """Checks the tokens of one resource.  Making one sends nothing."""
 
-    def __init__(self, session: AsyncSession, namespace: str, name: str) -> None:
-        self._session = session
+    def __init__(self, engine: AsyncEngine, name: str) -> None:
+        self._engine = engine
         self.name = check_name(name)
-        self._key = guard_key(namespace, name)
+        self._key = guard_key(engine.namespace, name)
 
     async def check(self, token: int) -> None:
         """Admit *token*; `StaleToken` when a newer one was seen."""
         token = _core.token_number(token)
-        await self._session._run(_core.admit(self.name, self._key, token))
+        await self._engine.run(_core.admit(self.name, self._key, token))
 
     async def set(self, field: str, value: str | bytes, *, token: int) -> None:
         """Write *value* (at most 64 KiB) if *token* is admitted; else `StaleToken`."""
         admit = _core.write(self.name, self._key, token, field, value)
-        await self._session._run(admit)
+        await self._engine.run(admit)
 
     async def get(self, field: str) -> bytes | None:
         """Return what was written to *field* last, as bytes; None when nothing was."""
-        return await self._session._run(_core.get(self._key, check_name(field, "field")))
+        return await self._engine.run(_core.get(self._key, check_name(field, "field")))
 
     async def seen(self) -> int:
         """Return the highest token admitted so far; 0 when there is none."""
-        return await self._session._run(_core.seen(self._key))
+        return await self._engine.run(_core.seen(self._key))
 
     def __repr__(self) -> str:
         return f"<AsyncFence {self.name!r}>"

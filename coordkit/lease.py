@@ -19,15 +19,17 @@ from __future__ import annotations
 import logging
 import warnings
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from ._core import lock as _core
 from ._core.lease import Reason, State
+from ._core.lock import Claim
+from ._io import clock
 from ._io.loss import AsyncLost, Lost, Scope
 from .errors import CoordError, NotHeld
 
 if TYPE_CHECKING:
-    from .session import AsyncSession, Session
+    from ._io.engine import AsyncEngine, Engine
 
 log = logging.getLogger("coordkit")
 
@@ -36,6 +38,11 @@ class _Held(_core.LockLease):
     """What both flavours share: how they are entered again, and how they end."""
 
     __slots__ = ("_depth",)
+
+    def __init__(self, claim: Claim, rid: str, token: int, asked_at: float) -> None:
+        super().__init__(claim, rid, token, asked_at, clock=clock.now)
+        #: how often it was entered again
+        self._depth = 0
 
     def _let_go(self) -> bool:
         """Note one release; return True if it is the last one and must be sent."""
@@ -71,14 +78,22 @@ class _Held(_core.LockLease):
             log.warning("a lease was dropped without release: %r", self)
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a lease belongs to one process: it cannot be pickled or copied")
+        raise TypeError(
+            "a lease belongs to one process: it cannot be pickled or copied"
+        )
 
 
 class Lease(_Held):
     """A held lock.  Use it as a context manager, or call `release`."""
 
-    __slots__ = ("_session",)
-    _session: Session
+    __slots__ = ("_engine",)
+    _engine: Engine
+
+    def __init__(
+        self, engine: Engine, claim: Claim, rid: str, token: int, asked_at: float
+    ) -> None:
+        super().__init__(claim, rid, token, asked_at)
+        self._engine = engine
 
     @property
     def lost(self) -> Lost:
@@ -93,7 +108,7 @@ class Lease(_Held):
 
     def renew(self) -> None:
         """Push the deadline away now; `LeaseLost` if it was lost, `Unreachable` if unknown."""
-        self._session._io.run(_core.renew(self))
+        self._engine.run(_core.renew(self))
 
     def release(self) -> None:
         """
@@ -104,9 +119,9 @@ class Lease(_Held):
         is free by the ttl at the latest.
         """
         if self._let_go():
-            self._session._release(self)
+            self._engine.release(self)
 
-    def __enter__(self) -> Lease:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -128,9 +143,16 @@ class Lease(_Held):
 class AsyncLease(_Held):
     """A held lock.  Use it as a context manager, or call `release`."""
 
-    __slots__ = ("_scopes", "_session")
-    _session: AsyncSession
+    __slots__ = ("_engine", "_scopes")
+    _engine: AsyncEngine
     _scopes: list[Scope]
+
+    def __init__(
+        self, engine: AsyncEngine, claim: Claim, rid: str, token: int, asked_at: float
+    ) -> None:
+        super().__init__(claim, rid, token, asked_at)
+        self._engine = engine
+        self._scopes = []
 
     @property
     def lost(self) -> AsyncLost:
@@ -145,7 +167,7 @@ class AsyncLease(_Held):
 
     async def renew(self) -> None:
         """Push the deadline away now; `LeaseLost` if it was lost, `Unreachable` if unknown."""
-        await self._session._io.run(_core.renew(self))
+        await self._engine.run(_core.renew(self))
 
     async def release(self) -> None:
         """
@@ -156,9 +178,9 @@ class AsyncLease(_Held):
         is free by the ttl at the latest.
         """
         if self._let_go():
-            await self._session._release(self)
+            await self._engine.release(self)
 
-    async def __aenter__(self) -> AsyncLease:
+    async def __aenter__(self) -> Self:
         self._scopes.append(Scope(self))
         return self
 

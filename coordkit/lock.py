@@ -31,16 +31,16 @@ from .errors import LockTimeout
 from .lease import AsyncLease, Lease
 
 if TYPE_CHECKING:
-    from .session import AsyncSession, Session
+    from ._io.engine import AsyncEngine, Engine
 
 
 class Lock:
     """A name that one holder at a time may have.  Making one sends nothing."""
 
-    def __init__(self, session: Session, options: Options) -> None:
-        self._session = session
+    def __init__(self, engine: Engine, options: Options) -> None:
+        self._engine = engine
         self._options = options
-        self._claim = session._claim(options)
+        self._claim = options.claim(engine.identity, engine.timeout)
         self._entered: Entered[Lease] = Entered(threading.get_ident)
 
     @property
@@ -62,18 +62,18 @@ class Lock:
         back as soon as the server answers again.
         """
         limit = limit_seconds(timeout, "timeout")
-        lease = self._session._acquire(self._asked(), limit, queue=limit != 0)
+        lease = self._acquire(limit, queue=limit != 0)
         if lease is None:
             raise LockTimeout(self.name, 0.0)
         return lease
 
     def try_acquire(self) -> Lease | None:
         """Take the lock if it is free at this moment and nobody waits for it; else None."""
-        return self._session._acquire(self._asked(), None, queue=False)
+        return self._acquire(None, queue=False)
 
     def info(self) -> LockInfo | None:
         """Return who holds the lock, or None.  It may have changed since."""
-        return self._session._run(_inspect.info(self.name, self._options.keys))
+        return self._engine.run(_inspect.info(self.name, self._options.keys))
 
     def break_(self, *, reason: str = "") -> LockInfo | None:
         """
@@ -82,16 +82,26 @@ class Lock:
         The holder learns it at its next renewal, and may act until then: its token
         is what keeps it out.  *reason* is logged here.
         """
-        return self._session._break(self.name, reason)
+        return self._engine.break_(self.name, reason)
 
     def revoke(self) -> LockInfo | None:
         """Ask the holder to let go: its lease is lost at its next renewal; return who it is."""
-        return self._session._run(_inspect.revoke(self.name, self._options.namespace))
+        return self._engine.run(_inspect.revoke(self.name, self._options.namespace))
 
     def _asked(self) -> Claim:
-        if self._claim.identity != self._session.identity:  # forked since
-            self._claim = self._session._claim(self._options)
+        if self._claim.identity != self._engine.identity:  # forked since
+            self._claim = self._options.claim(
+                self._engine.identity, self._engine.timeout
+            )
         return self._claim
+
+    def _acquire(self, timeout: float | None, *, queue: bool) -> Lease | None:
+        return self._engine.acquire(
+            self._asked(), self._lease, timeout=timeout, queue=queue
+        )
+
+    def _lease(self, claim: Claim, rid: str, token: int, asked_at: float) -> Lease:
+        return Lease(self._engine, claim, rid, token, asked_at)
 
     def __enter__(self) -> Lease:
         lease: Lease | None = None
@@ -118,10 +128,10 @@ class Lock:
 class AsyncLock:
     """A name that one holder at a time may have.  Making one sends nothing."""
 
-    def __init__(self, session: AsyncSession, options: Options) -> None:
-        self._session = session
+    def __init__(self, engine: AsyncEngine, options: Options) -> None:
+        self._engine = engine
         self._options = options
-        self._claim = session._claim(options)
+        self._claim = options.claim(engine.identity, engine.timeout)
         self._entered: Entered[AsyncLease] = Entered(asyncio.current_task)
 
     @property
@@ -146,11 +156,11 @@ class AsyncLock:
 
     async def try_acquire(self) -> AsyncLease | None:
         """Take the lock if it is free at this moment and nobody waits for it; else None."""
-        return await self._session._acquire(self._asked(), None, queue=False)
+        return await self._acquire(None, queue=False)
 
     async def info(self) -> LockInfo | None:
         """Return who holds the lock, or None.  It may have changed since."""
-        return await self._session._run(_inspect.info(self.name, self._options.keys))
+        return await self._engine.run(_inspect.info(self.name, self._options.keys))
 
     async def break_(self, *, reason: str = "") -> LockInfo | None:
         """
@@ -159,27 +169,39 @@ class AsyncLock:
         The holder learns it at its next renewal, and may act until then: its token
         is what keeps it out.  *reason* is logged here.
         """
-        return await self._session._break(self.name, reason)
+        return await self._engine.break_(self.name, reason)
 
     async def revoke(self) -> LockInfo | None:
         """Ask the holder to let go: its lease is lost at its next renewal; return who it is."""
-        return await self._session._run(
+        return await self._engine.run(
             _inspect.revoke(self.name, self._options.namespace)
         )
 
     def _asked(self) -> Claim:
-        if self._claim.identity != self._session.identity:  # forked since
-            self._claim = self._session._claim(self._options)
+        if self._claim.identity != self._engine.identity:  # forked since
+            self._claim = self._options.claim(
+                self._engine.identity, self._engine.timeout
+            )
         return self._claim
 
-    async def _acquire(self, limit: float | None) -> AsyncLease:
-        lease = await self._session._acquire(self._asked(), limit, queue=limit != 0)
+    async def _acquire(
+        self, timeout: float | None, *, queue: bool
+    ) -> AsyncLease | None:
+        return await self._engine.acquire(
+            self._asked(), self._lease, timeout=timeout, queue=queue
+        )
+
+    async def _acquired(self, limit: float | None) -> AsyncLease:
+        lease = await self._acquire(limit, queue=limit != 0)
         if lease is None:
             raise LockTimeout(self.name, 0.0)
         return lease
 
+    def _lease(self, claim: Claim, rid: str, token: int, asked_at: float) -> AsyncLease:
+        return AsyncLease(self._engine, claim, rid, token, asked_at)
+
     async def __aenter__(self) -> AsyncLease:
-        lease = self._entered.push(await self._acquire(None))
+        lease = self._entered.push(await self._acquired(None))
         return await lease.__aenter__()
 
     async def __aexit__(
@@ -203,7 +225,7 @@ class Acquiring:
         self._lease: AsyncLease | None = None
 
     def __await__(self) -> Generator[Any, None, AsyncLease]:
-        return self._lock._acquire(self._timeout).__await__()
+        return self._lock._acquired(self._timeout).__await__()
 
     async def __aenter__(self) -> AsyncLease:
         self._lease = await self
@@ -215,5 +237,5 @@ class Acquiring:
         exc: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        assert self._lease is not None
-        await self._lease.__aexit__(kind, exc, trace)
+        if self._lease is not None:
+            await self._lease.__aexit__(kind, exc, trace)

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 from ._core.span import limit_seconds
 from ._io import clock
@@ -24,7 +24,7 @@ from .errors import CoordError, LockTimeout
 from .lease import AsyncLease, Lease
 from .lock import AsyncLock, Lock
 
-L = TypeVar("L", Lease, AsyncLease)
+L = TypeVar("L", bound=Lease | AsyncLease)
 
 
 class _Leases(Mapping[str, L], Generic[L]):
@@ -74,7 +74,7 @@ class Leases(_Leases[Lease]):
         if problem is not None:
             raise problem
 
-    def __enter__(self) -> Leases:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -107,7 +107,7 @@ class AsyncLeases(_Leases[AsyncLease]):
         if problem is not None:
             raise problem
 
-    async def __aenter__(self) -> AsyncLeases:
+    async def __aenter__(self) -> Self:
         for lease in self._leases.values():
             await lease.__aenter__()
         return self

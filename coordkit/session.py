@@ -10,50 +10,29 @@ starts anew: connections and identity of its own, and no lease of the parent.
 
 from __future__ import annotations
 
-import logging
-import os
-import random
-import secrets
-import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import nullcontext, suppress
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 from redis import Redis, RedisCluster
 from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio import RedisCluster as AsyncRedisCluster
 
 from ._core import inspect as _inspect
-from ._core import lock as _lock
-from ._core.claim import Options, lock_options
+from ._core.claim import lock_options
 from ._core.inspect import LockInfo
-from ._core.keeper import Keeper
-from ._core.keys import check_name, check_namespace, wake_prefix
-from ._core.lease import Reason
-from ._core.lock import Claim
-from ._core.ops import Op
-from ._core.regress import Highest
+from ._core.keys import check_name, check_namespace
 from ._core.span import LONGEST_CALL, seconds
-from ._io import clock, fork
-from ._io.aio import Aio, AsyncClusterWires, KeeperTask, Line
-from ._io.awake import AsyncWakeLine
-from ._io.blocking import Blocking, KeeperThread
 from ._io.connect import async_source, source
-from ._io.wake import WakeLine
-from ._io.wire import ClusterWires, Wires
-from .errors import CoordError
+from ._io.engine import AsyncEngine, Engine
 from .fence import AsyncFence, Fence
-from .lease import AsyncLease, Lease
 from .lock import AsyncLock, Lock
 from .lock_all import AsyncLockAll, LockAll
 from .singleton import Busy, async_singleton, singleton
 
-T = TypeVar("T")
 P = ParamSpec("P")
 R = TypeVar("R")
-log = logging.getLogger("coordkit")
 
 DEFAULT_URL = "redis://localhost:6379/0"
 DEFAULT_TTL = 30.0
@@ -61,32 +40,7 @@ DEFAULT_TTL = 30.0
 DEFAULT_WAITER_TTL = 3.0
 
 
-class _Common:
-    """What both flavours know without asking anybody."""
-
-    def __init__(
-        self, namespace: str, identity: str | None, timeout: float | timedelta
-    ) -> None:
-        self.namespace = check_namespace(namespace)
-        self._timeout = seconds(timeout, "timeout", least=0.01, most=LONGEST_CALL)
-        self._named = None if identity is None else check_name(identity, "identity")
-        self._highest = Highest()
-
-    def _be_born(self) -> None:
-        """Take an id of one's own: at the start, and in the child of a fork."""
-        self._id = secrets.token_hex(8)
-        self.identity = self._named or fork.process_identity(self._id)
-
-    def _claim(self, options: Options) -> Claim:
-        """Return what an acquisition asks for at present."""
-        return options.claim(self.identity, self._timeout)
-
-    def _rid(self, claim: Claim) -> str:
-        """Return a new request id: the session's half, a random half, the mode."""
-        return f"{self._id}{os.urandom(8).hex()}{claim.mode}"
-
-
-class Session(_Common):
+class Session:
     """
     A client of Redis for threads: the source of locks, fences and all else.
 
@@ -105,34 +59,23 @@ class Session(_Common):
         identity: str | None = None,
         timeout: float | timedelta = LONGEST_CALL,
     ) -> None:
-        super().__init__(namespace, identity, timeout)
-        self._source = source(where, timeout=self._timeout)
-        self._closed = False
-        self._be_born()
-        fork.born_again(self)
-
-    def _be_born(self) -> None:
-        super()._be_born()
-        many = self._source
-        asking = ClusterWires(many) if many.clustered else Wires(many, self._timeout)
-        keeping = ClusterWires(many) if many.clustered else Wires(many, self._timeout)
-        channel = wake_prefix(self.namespace) + self._id
-        self._line = WakeLine(many, channel, self._timeout, clock.now)
-        self._wires = asking
-        self._keeper = Keeper(
-            guard=threading.Lock(),
-            draw=random.random,
-            ceiling=self._timeout,
-            scatter=many.clustered,
+        patience = call_seconds(timeout)
+        self._engine = Engine(
+            source(where, timeout=patience),
+            check_namespace(namespace),
+            None if identity is None else check_name(identity, "identity"),
+            patience,
         )
-        self._keeping = KeeperThread(self._keeper, keeping, self._line, clock.now)
-        self._io = Blocking(asking, self._line, clock.now, self._defer)
 
-    def _after_fork(self) -> None:
-        for lease in self._keeper.leases():
-            lease._end(Reason.FORKED)
-        self._source.forked()
-        self._be_born()
+    @property
+    def namespace(self) -> str:
+        """What keeps this session's names apart from those of others."""
+        return self._engine.namespace
+
+    @property
+    def identity(self) -> str:
+        """Who this process is, for whoever asks who holds a lock."""
+        return self._engine.identity
 
     # -- what it is for ---------------------------------------------------------
 
@@ -162,7 +105,7 @@ class Session(_Common):
         that died blocks the queue for so long.  *meta*: shown to whoever asks.
         """
         return Lock(
-            self,
+            self._engine,
             lock_options(
                 self.namespace,
                 name,
@@ -186,11 +129,11 @@ class Session(_Common):
 
     def locks(self) -> list[LockInfo]:
         """Return every lock of the namespace that is held, by name, without SCAN."""
-        return self._run(_inspect.listing(self.namespace))
+        return self._engine.run(_inspect.listing(self.namespace))
 
     def fence(self, name: str) -> Fence:
         """Return the fence *name*, which checks tokens; nothing is sent."""
-        return Fence(self, self.namespace, name)
+        return Fence(self._engine, name)
 
     def singleton(
         self,
@@ -211,25 +154,18 @@ class Session(_Common):
 
     def ping(self) -> None:
         """Ask the server something harmless: raises what a first lock would raise."""
-        self._run(_inspect.probe(self.namespace))
+        self._engine.run(_inspect.probe(self.namespace))
 
     # -- its end ------------------------------------------------------------------
 
     def close(self) -> None:
         """Release the leases that are still held and close every connection."""
-        if self._closed:
+        if self._engine.closed:
             return
-        for lease in self._keeper.leases():
-            with suppress(CoordError):  # it ends by its ttl
-                lease._depth = 0
-                lease.release()
-        self._closed = True
-        self._keeping.stop(self._timeout)
-        self._line.close()
-        self._wires.close()
-        self._source.close()
+        self._engine.release_all()
+        self._engine.close()
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -241,75 +177,10 @@ class Session(_Common):
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Session {self._source.address} namespace={self.namespace!r}>"
-
-    # -- for the nouns --------------------------------------------------------------
-
-    def _run(self, op: Op[T]) -> T:
-        if self._closed:
-            raise RuntimeError(f"{self!r} is closed")
-        return self._io.run(op)
-
-    def _defer(self, call: Any, until: float) -> None:
-        self._keeper.defer(call, until)
-        self._keeping.stir()
-
-    def _acquire(
-        self, claim: Claim, timeout: float | None, *, queue: bool
-    ) -> Lease | None:
-        rid = self._rid(claim)
-        made: list[Lease] = []
-
-        def make(token: int, asked_at: float) -> Lease:
-            lease = Lease(
-                claim.name,
-                rid,
-                token,
-                claim.ttl,
-                asked_at,
-                clock=clock.now,
-                max_hold=claim.max_hold,
-            )
-            lease._claim, lease._session, lease._depth = claim, self, 0
-            self._highest.check(claim.name, token)
-            if self._keeper.add(lease, asked_at):
-                self._keeping.stir()
-            made.append(lease)
-            return lease
-
-        try:
-            return self._run(
-                _lock.acquire(
-                    claim,
-                    rid,
-                    make,
-                    now=clock.now(),
-                    timeout=timeout,
-                    queue=queue,
-                    listening=self._line.ready,
-                )
-            )
-        except BaseException:
-            # Interrupted after it was made: the caller never had it.
-            if made:
-                self._keeper.drop(made[0])
-                with suppress(CoordError):
-                    self._io.run(_lock.release(made[0], now=clock.now()))
-            raise
-
-    def _release(self, lease: Lease) -> None:
-        self._keeper.drop(lease)
-        self._run(_lock.release(lease, now=clock.now()))
-
-    def _break(self, name: str, reason: str) -> LockInfo | None:
-        wake = wake_prefix(self.namespace)
-        seen = self._run(_inspect.break_(name, self.namespace, wake))
-        if seen is not None:
-            log.warning("lock %r of %r was broken: %s", name, seen.identity, reason)
-        return seen
+        return f"<Session {self._engine.source.address} namespace={self.namespace!r}>"
 
 
-class AsyncSession(_Common):
+class AsyncSession:
     """
     A client of Redis for tasks: the source of locks, fences and all else.
 
@@ -330,35 +201,23 @@ class AsyncSession(_Common):
         identity: str | None = None,
         timeout: float | timedelta = LONGEST_CALL,
     ) -> None:
-        super().__init__(namespace, identity, timeout)
-        self._source = async_source(where, timeout=self._timeout)
-        self._closed = False
-        self._be_born()
-        fork.born_again(self)
-
-    def _be_born(self) -> None:
-        super()._be_born()
-        many = self._source
-        many_slots = many.clustered
-        asking = AsyncClusterWires(many) if many_slots else Line(many, self._timeout)
-        keeping = AsyncClusterWires(many) if many_slots else Line(many, self._timeout)
-        channel = wake_prefix(self.namespace) + self._id
-        self._line = AsyncWakeLine(many, channel, self._timeout, clock.now)
-        self._wires = asking
-        self._keeper = Keeper(
-            guard=nullcontext(),
-            draw=random.random,
-            ceiling=self._timeout,
-            scatter=many.clustered,
+        patience = call_seconds(timeout)
+        self._engine = AsyncEngine(
+            async_source(where, timeout=patience),
+            check_namespace(namespace),
+            None if identity is None else check_name(identity, "identity"),
+            patience,
         )
-        self._keeping = KeeperTask(self._keeper, keeping, self._line, clock.now)
-        self._io = Aio(asking, self._line, clock.now, self._defer)
 
-    def _after_fork(self) -> None:
-        for lease in self._keeper.leases():
-            lease._end(Reason.FORKED)
-        self._source.forked()
-        self._be_born()
+    @property
+    def namespace(self) -> str:
+        """What keeps this session's names apart from those of others."""
+        return self._engine.namespace
+
+    @property
+    def identity(self) -> str:
+        """Who this process is, for whoever asks who holds a lock."""
+        return self._engine.identity
 
     # -- what it is for ---------------------------------------------------------
 
@@ -388,7 +247,7 @@ class AsyncSession(_Common):
         that died blocks the queue for so long.  *meta*: shown to whoever asks.
         """
         return AsyncLock(
-            self,
+            self._engine,
             lock_options(
                 self.namespace,
                 name,
@@ -412,11 +271,11 @@ class AsyncSession(_Common):
 
     async def locks(self) -> list[LockInfo]:
         """Return every lock of the namespace that is held, by name, without SCAN."""
-        return await self._run(_inspect.listing(self.namespace))
+        return await self._engine.run(_inspect.listing(self.namespace))
 
     def fence(self, name: str) -> AsyncFence:
         """Return the fence *name*, which checks tokens; nothing is sent."""
-        return AsyncFence(self, self.namespace, name)
+        return AsyncFence(self._engine, name)
 
     def singleton(
         self,
@@ -437,25 +296,18 @@ class AsyncSession(_Common):
 
     async def ping(self) -> None:
         """Ask the server something harmless: raises what a first lock would raise."""
-        await self._run(_inspect.probe(self.namespace))
+        await self._engine.run(_inspect.probe(self.namespace))
 
     # -- its end ------------------------------------------------------------------
 
     async def close(self) -> None:
         """Release the leases that are still held and close every connection."""
-        if self._closed:
+        if self._engine.closed:
             return
-        for lease in self._keeper.leases():
-            with suppress(CoordError):  # it ends by its ttl
-                lease._depth = 0
-                await lease.release()
-        self._closed = True
-        await self._keeping.stop()
-        await self._line.close()
-        await self._wires.close()
-        await self._source.close()
+        await self._engine.release_all()
+        await self._engine.close()
 
-    async def __aenter__(self) -> AsyncSession:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -467,63 +319,14 @@ class AsyncSession(_Common):
         await self.close()
 
     def __repr__(self) -> str:
-        return f"<AsyncSession {self._source.address} namespace={self.namespace!r}>"
-
-    # -- for the nouns --------------------------------------------------------------
-
-    async def _run(self, op: Op[T]) -> T:
-        if self._closed:
-            raise RuntimeError(f"{self!r} is closed")
-        return await self._io.run(op)
-
-    def _defer(self, call: Any, until: float) -> None:
-        self._keeper.defer(call, until)
-        self._keeping.stir()
-
-    async def _acquire(
-        self, claim: Claim, timeout: float | None, *, queue: bool
-    ) -> AsyncLease | None:
-        rid = self._rid(claim)
-
-        def make(token: int, asked_at: float) -> AsyncLease:
-            lease = AsyncLease(
-                claim.name,
-                rid,
-                token,
-                claim.ttl,
-                asked_at,
-                clock=clock.now,
-                max_hold=claim.max_hold,
-            )
-            lease._claim, lease._session, lease._depth = claim, self, 0
-            lease._scopes = []
-            self._highest.check(claim.name, token)
-            if self._keeper.add(lease, asked_at):
-                self._keeping.stir()
-            return lease
-
-        return await self._run(
-            _lock.acquire(
-                claim,
-                rid,
-                make,
-                now=clock.now(),
-                timeout=timeout,
-                queue=queue,
-                listening=self._line.ready,
-            )
+        return (
+            f"<AsyncSession {self._engine.source.address} namespace={self.namespace!r}>"
         )
 
-    async def _release(self, lease: AsyncLease) -> None:
-        self._keeper.drop(lease)
-        await self._run(_lock.release(lease, now=clock.now()))
 
-    async def _break(self, name: str, reason: str) -> LockInfo | None:
-        wake = wake_prefix(self.namespace)
-        seen = await self._run(_inspect.break_(name, self.namespace, wake))
-        if seen is not None:
-            log.warning("lock %r of %r was broken: %s", name, seen.identity, reason)
-        return seen
+def call_seconds(timeout: float | timedelta) -> float:
+    """Return how long one question may take: 10 ms to 2 s."""
+    return seconds(timeout, "timeout", least=0.01, most=LONGEST_CALL)
 
 
 def several(names: Sequence[str]) -> list[str]:

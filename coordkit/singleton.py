@@ -65,7 +65,9 @@ def async_singleton(
     """Run the decorated coroutine function under *lock*."""
     check_busy(busy)
 
-    def decorate(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R | None]]:
+    def decorate(
+        function: Callable[P, Awaitable[R]],
+    ) -> Callable[P, Awaitable[R | None]]:
         if not inspect.iscoroutinefunction(function):
             raise TypeError(
                 f"{getattr(function, '__qualname__', function)} is not a coroutine "

@@ -40,6 +40,8 @@ class Options:
         ttl, fair = milliseconds(first), int(self.fair)
         delay, hold = milliseconds(self.lock_delay), milliseconds(self.hold_at_least)
         places = (k.lock, k.queue, k.alive)
+        acquire_keys: tuple[str, ...]
+        release_keys: tuple[str, ...]
         if self.limit is None:
             acquire_keys = (*places, k.holders, k.fence, k.index)
             release_keys = (*places, k.index)
@@ -118,13 +120,13 @@ def lock_options(
     )
 
 
-def _flag(value: bool, what: str) -> bool:
+def _flag(value: object, what: str) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"{what} is True or False, not {value!r}")
     return value
 
 
-def _limit(shared: bool, slots: int | None) -> int | None:
+def _limit(shared: object, slots: int | None) -> int | None:
     if _flag(shared, "shared") and slots is not None:
         raise ValueError(f"shared=True and slots={slots!r} cannot be combined")
     if slots is None:
@@ -147,5 +149,7 @@ def meta_text(meta: Mapping[str, Any] | None) -> str:
     except (TypeError, ValueError) as exc:
         raise ValueError(f"meta cannot be stored as JSON: {exc}") from None
     if len(stored) > LARGEST_META:
-        raise ValueError(f"meta is {len(stored)} bytes long; allowed are {LARGEST_META}")
+        raise ValueError(
+            f"meta is {len(stored)} bytes long; allowed are {LARGEST_META}"
+        )
     return stored

@@ -46,9 +46,7 @@ def admit(
         raise StaleToken(name, token, number(reply.value[1]))
 
 
-def write(
-    name: str, key: str, token: int, field: str, value: str | bytes
-) -> Op[None]:
+def write(name: str, key: str, token: int, field: str, value: str | bytes) -> Op[None]:
     """Check the arguments, then `admit`."""
     return admit(
         name, key, token_number(token), check_name(field, "field"), stored_value(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from ..errors import CoordError
 from .keys import LockKeys, in_bucket, index_keys, lock_keys
@@ -32,7 +32,7 @@ class Holder:
     token: int
     expires_in: float
     since: float
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    meta: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,9 @@ def info(name: str, keys: LockKeys) -> Op[LockInfo | None]:
 
 def listing(namespace: str) -> Op[list[LockInfo]]:
     """Return every held lock of *namespace*, by name.  Reads the indexes: no SCAN."""
-    calls = tuple(Call("index_list", (key,), (), TIMEOUT) for key in index_keys(namespace))
+    calls = tuple(
+        Call("index_list", (key,), (), TIMEOUT) for key in index_keys(namespace)
+    )
     reply = yield Pipeline(calls, TIMEOUT)
     members = sorted({text(m) for bucket in _values(reply.value) for m in bucket})
     names = [m.removeprefix("lock:") for m in members if m.startswith("lock:")]
@@ -74,7 +76,7 @@ def listing(namespace: str) -> Op[list[LockInfo]]:
         return []
     calls = tuple(_info_call(lock_keys(namespace, name)) for name in names)
     reply = yield Pipeline(calls, TIMEOUT)
-    found = []
+    found: list[LockInfo] = []
     for name, value in zip(names, reply.value, strict=True):
         if isinstance(value, CoordError):
             continue  # a foreign value at this key: it is no lock, and hides no other
@@ -172,7 +174,7 @@ def _info(name: str, value: list[Any]) -> LockInfo | None:
 
 
 def _holder(rid: str, ends_ms: Any, record: list[str]) -> Holder:
-    token, since, identity, meta = (record + ["", "", "", ""])[:4]
+    token, since, identity, meta = [*record, "", "", "", ""][:4]
     return Holder(
         holder=rid,
         identity=identity,
@@ -185,10 +187,10 @@ def _holder(rid: str, ends_ms: Any, record: list[str]) -> Holder:
 
 def _meta(stored: str) -> Mapping[str, Any]:
     try:
-        meta = json.loads(stored or "{}")
+        meta: Any = json.loads(stored or "{}")
     except ValueError:
         return {}  # written by somebody else: of no meaning to us
-    return meta if isinstance(meta, dict) else {}
+    return cast("Mapping[str, Any]", meta) if isinstance(meta, dict) else {}
 
 
 def _values(values: Any) -> list[Any]:

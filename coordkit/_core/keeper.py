@@ -33,6 +33,8 @@ BATCH = 100
 TRIP = 10
 #: A renewal comes up to this much early to share its trip with others.
 EARLY = 0.5
+#: So many entries of released leases may lie in the heap before they are swept out.
+SWEEP = 64
 #: Pause before a question that got no answer is asked again.
 RETRY = (0.05, 0.2)
 
@@ -117,7 +119,7 @@ class Keeper:
             deferred = self._pending(reply.heard_at)
             if not batches and not deferred:
                 continue
-            trip = tuple(self._call(batch, reply.heard_at) for batch in batches)
+            trip = tuple(self._call(batch) for batch in batches)
             trip += tuple(d.call for d in deferred)
             try:
                 reply = yield Pipeline(trip, min(call.timeout for call in trip))
@@ -182,7 +184,7 @@ class Keeper:
         slot = renewal.keys[0].partition("}")[0] if self._scatter else ""
         return f"{renewal.script} {slot}"
 
-    def _call(self, batch: list[Lease], now: float) -> Call:
+    def _call(self, batch: list[Lease]) -> Call:
         renewals: list[Renewal] = [lease._renewal() for lease in batch]
         return Call(
             renewals[0].script,
@@ -225,7 +227,7 @@ class Keeper:
 
     def _push(self, lease: Lease) -> None:
         # Released leases stay in the heap until they would be due; swept when they prevail.
-        if len(self._heap) > 64 and len(self._heap) > 4 * len(self._leases):
+        if len(self._heap) > SWEEP + 4 * len(self._leases):
             self._heap = [entry for entry in self._heap if self._live(entry)]
             heapify(self._heap)
         heappush(self._heap, (lease.due, lease.holder))

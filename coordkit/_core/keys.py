@@ -9,7 +9,7 @@ stays bounded however many names there are.  ``1`` is the version of the layout.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from dataclasses import dataclass
 from unicodedata import category
 
 from xxhash import xxh64_intdigest
@@ -17,13 +17,16 @@ from xxhash import xxh64_intdigest
 LAYOUT = "ck:1"
 BUCKETS = 256
 LONGEST_NAME = 512
+#: A longer name is cut in an error's text.
+LONGEST_SHOWN = 64
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 #: control characters, surrogates, line and paragraph separators
 _REFUSED = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
-class LockKeys(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class LockKeys:
     """The keys of one lock.  *tomb* is a prefix: the request's rid completes it."""
 
     lock: str
@@ -42,10 +45,12 @@ def check_name(name: str, what: str = "name") -> str:
         raise TypeError(f"a {what} is a str, not {type(name).__name__}: {name!r}")
     bad = next((c for c in name if category(c) in _REFUSED), None)
     if bad is not None:
-        raise ValueError(f"{what} {name[:64]!r} contains the control character {bad!r}")
+        raise ValueError(
+            f"{what} {name[:LONGEST_SHOWN]!r} contains the control character {bad!r}"
+        )
     size = len(name.encode())
     if not 1 <= size <= LONGEST_NAME:
-        shown = name if size <= 64 else name[:64] + "…"
+        shown = name if size <= LONGEST_SHOWN else name[:LONGEST_SHOWN] + "…"
         raise ValueError(
             f"{what} {shown!r} is {size} bytes long; allowed are 1 to {LONGEST_NAME}"
         )

@@ -13,19 +13,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from ..errors import (
     CoordError,
     KeyConflict,
     LeaseLost,
     LockTimeout,
-    NotHeld,
     Unreachable,
 )
 from .keys import LockKeys
-from .lease import Lease, Reason, Renewal, State, believed_until
+from .lease import Clock, Lease, Reason, Renewal, State, believed_until
 from .ops import Call, Defer, Listen, Op, Reply, Rest, Wait
 from .reply import number, text
 from .span import milliseconds
@@ -87,7 +87,19 @@ class LockLease(Lease):
 
     __slots__ = ("_claim",)
 
-    _claim: Claim
+    def __init__(
+        self, claim: Claim, rid: str, token: int, asked_at: float, *, clock: Clock
+    ) -> None:
+        super().__init__(
+            claim.name,
+            rid,
+            token,
+            claim.ttl,
+            asked_at,
+            clock=clock,
+            max_hold=claim.max_hold,
+        )
+        self._claim = claim
 
     def _renewal(self) -> Renewal:
         claim, keys = self._claim, self._claim.keys
@@ -233,10 +245,8 @@ class _Attempt:
 
 def _listen(claim: Claim, rid: str) -> Op[bool]:
     """Have wakes kept for this request.  Without them it still asks, only less often."""
-    try:
+    with suppress(Unreachable):
         yield Listen(rid, claim.call_timeout)
-    except Unreachable:
-        pass
     return True
 
 
@@ -261,7 +271,7 @@ def _limit(limit: int) -> str:
 
 
 def _refuse_late(claim: Claim, reply: Reply) -> None:
-    """An answer that took as long as the lease is no lease."""
+    """Raise if the answer took as long as the lease: then it is no lease."""
     took = reply.heard_at - reply.asked_at
     if reply.heard_at >= believed_until(reply.asked_at, claim.first_ttl()):
         raise Unreachable(
@@ -283,6 +293,8 @@ def _undo(cause: BaseException | None, attempt: _Attempt) -> Op[None]:
         yield Defer(call, until)
         if cause is not None:
             cause.add_note(f"giving {attempt.claim.name!r} up was not confirmed: {exc}")
+    except GeneratorExit:
+        raise
     except BaseException:
         yield Defer(call, until)
         raise
@@ -299,9 +311,10 @@ def release(lease: LockLease, *, now: float) -> Op[None]:
     lease._end(State.RELEASED)
     try:
         reply = yield from _insist(call, now, 2 * claim.call_timeout)
-    except BaseException as cause:
-        if not isinstance(cause, GeneratorExit):
-            yield Defer(call, max(lease.deadline, now) + claim.call_timeout)
+    except GeneratorExit:
+        raise
+    except BaseException:
+        yield Defer(call, max(lease.deadline, now) + claim.call_timeout)
         raise
     word = text(reply.value[0])
     if word == "released" and was is None:

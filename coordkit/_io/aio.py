@@ -23,7 +23,7 @@ from .._core.ops import (
     Wait,
 )
 from ..errors import CoordError, Unreachable
-from .connect import AsyncSource
+from .connect import CLUSTER_ERRORS, AsyncSource, cluster_error
 from .refusals import NO_ANSWER, coord_error
 from .scripts import by_digest, by_source
 
@@ -93,11 +93,11 @@ class Line:
 
     async def call(self, call: Call) -> Any:
         """Run a script; `Unreachable` when no answer came in time."""
-        return self._value(await self._script(call))
+        return self._value(await self._script(call, call.timeout))
 
     async def pipeline(self, calls: Sequence[Call], timeout: float) -> list[Any]:
         """Run several scripts in one trip; a refusal stands in its call's place."""
-        answers = await asyncio.gather(*(self._script(call) for call in calls))
+        answers = await asyncio.gather(*(self._script(c, timeout) for c in calls))
         for answer in answers:
             if isinstance(answer, Unreachable) and answer.sent:
                 raise answer
@@ -109,11 +109,11 @@ class Line:
             raise answer
         return answer
 
-    async def _script(self, call: Call) -> Any:
+    async def _script(self, call: Call, timeout: float) -> Any:
         """Return the answer of a script, or the error it means."""
-        answer = await self._ask(by_digest(call), call.timeout)
+        answer = await self._ask(by_digest(call), timeout)
         if isinstance(answer, rx.NoScriptError):
-            answer = await self._ask(by_source(call), call.timeout)
+            answer = await self._ask(by_source(call), timeout)
         if isinstance(answer, Exception) and not isinstance(answer, CoordError):
             return coord_error(answer, self._source.address, sent=True)
         return answer
@@ -202,24 +202,24 @@ class AsyncClusterWires:
 
     async def call(self, call: Call) -> Any:
         """Run a script on the node that has its slot."""
-        where = self._source.address
+        client: Any = self._source.cluster
+        sent = False
         try:
-            client = self._source.cluster
-            assert client is not None
             async with asyncio.timeout(call.timeout):
+                await client.initialize()
+                sent = True
                 try:
                     return await client.execute_command(*by_digest(call))
                 except rx.NoScriptError:
                     return await client.execute_command(*by_source(call))
-        except CoordError:
-            raise
-        except (rx.RedisError, *NO_ANSWER) as exc:
-            raise coord_error(exc, where, sent=True) from exc
+        except CLUSTER_ERRORS as exc:
+            raise cluster_error(exc, self._source.address, sent=sent) from exc
 
     async def pipeline(self, calls: Sequence[Call], timeout: float) -> list[Any]:
         """Run several scripts, each on its node; a refusal stands in its call's place."""
         answers = await asyncio.gather(
-            *(self.call(call) for call in calls), return_exceptions=True
+            *(self.call(call._replace(timeout=timeout)) for call in calls),
+            return_exceptions=True,
         )
         for answer in answers:
             if isinstance(answer, Unreachable) or (
@@ -258,7 +258,7 @@ class Aio:
                     listening = request.rid
                 try:
                     reply = await self._ask(request)
-                except BaseException as exc:  # also cancellation: the operation cleans up
+                except BaseException as exc:  # noqa: BLE001  # the operation decides
                     request = op.throw(exc)
                 else:
                     request = op.send(reply)
@@ -271,20 +271,20 @@ class Aio:
 
     async def _ask(self, request: Request) -> Reply:
         asked_at = self._clock()
-        value: Any
+        value: Any = None
         match request:
             case Call():
                 value = await self._wires.call(request)
             case Pipeline(calls, timeout):
                 value = await self._wires.pipeline(calls, timeout)
             case Listen(rid, timeout):
-                value = await self._line.listen(rid, timeout)
+                await self._line.listen(rid, timeout)
             case Wait(rid, timeout):
                 value = await self._line.wait(rid, timeout)
             case Rest(until):
                 value = await self._rest(until)
             case Defer(call, until):
-                value = self._defer(call, until)
+                self._defer(call, until)
         return Reply(value, asked_at, self._clock())
 
     async def _rest(self, until: float) -> bool:

@@ -29,7 +29,11 @@ class AsyncWakeLine:
     """
 
     def __init__(
-        self, source: AsyncSource, channel: str, timeout: float, clock: Callable[[], float]
+        self,
+        source: AsyncSource,
+        channel: str,
+        timeout: float,
+        clock: Callable[[], float],
     ) -> None:
         self._source = source
         self._channel = channel
@@ -95,9 +99,11 @@ class AsyncWakeLine:
                 stop=stop_after_delay(timeout / 2),
                 reraise=True,
             )
-            connection = await retrying(self._subscribed, timeout)
+            connection: Any = await retrying(self._subscribed, timeout)
             self._connection = connection
-            self._reader = asyncio.create_task(self._read(connection), name="coordkit-wake")
+            self._reader = asyncio.create_task(
+                self._read(connection), name="coordkit-wake"
+            )
 
     async def _subscribed(self, timeout: float) -> Any:
         connection = self._source.connection(timeout=timeout)
@@ -119,17 +125,16 @@ class AsyncWakeLine:
     async def _read(self, connection: Any) -> None:
         """Hand each wake to whom it is for, until the line breaks."""
         pinged = False
-        reading: asyncio.Task[Any] | None = None
+        reading = asyncio.ensure_future(connection.read_response())
         try:
             while True:
-                reading = reading or asyncio.ensure_future(connection.read_response())
-                done, _ = await asyncio.wait(
-                    {reading}, timeout=self._timeout if pinged else PING_AFTER
-                )
-                if done:
-                    message, reading, pinged = reading.result(), None, False
+                patience = self._timeout if pinged else PING_AFTER
+                await asyncio.wait({reading}, timeout=patience)
+                if reading.done():
+                    message, pinged = reading.result(), False
                     if message[0] == b"message":
                         self._deliver(message[2].decode("ascii", "replace"))
+                    reading = asyncio.ensure_future(connection.read_response())
                 elif pinged:
                     return  # a line that does not answer a ping is none
                 else:
@@ -138,8 +143,7 @@ class AsyncWakeLine:
         except (rx.RedisError, *NO_ANSWER):
             pass  # whoever waits next connects again
         finally:
-            if reading is not None:
-                reading.cancel()
+            reading.cancel()
             self._connection = None
             for event in self._boxes.values():
                 event.set()

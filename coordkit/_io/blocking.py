@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from threading import Event, Thread
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .._core.keeper import Keeper
 from .._core.ops import (
@@ -57,7 +57,7 @@ class Blocking:
                     listening = request.rid
                 try:
                     reply = self._ask(request)
-                except BaseException as exc:  # also Ctrl-C: the operation cleans up
+                except BaseException as exc:  # noqa: BLE001  # the operation decides
                     request = op.throw(exc)
                 else:
                     request = op.send(reply)
@@ -70,19 +70,20 @@ class Blocking:
 
     def _ask(self, request: Request) -> Reply:
         asked_at = self._clock()
+        value: Any = None
         match request:
             case Call():
                 value = self._wires.call(request)
             case Pipeline(calls, timeout):
                 value = self._wires.pipeline(calls, timeout)
             case Listen(rid, timeout):
-                value = self._line.listen(rid, timeout)
+                self._line.listen(rid, timeout)
             case Wait(rid, timeout):
                 value = self._line.wait(rid, timeout)
             case Rest(until):
                 value = self._rest(until)
             case Defer(call, until):
-                value = self._defer(call, until)
+                self._defer(call, until)
         return Reply(value, asked_at, self._clock())
 
     def _rest(self, until: float) -> bool:

@@ -9,15 +9,17 @@ from weakref import WeakSet
 
 
 class _Forkable(Protocol):
-    def _after_fork(self) -> None: ...
+    def after_fork(self) -> None:
+        """Start anew in a child process."""
+        ...
 
 
 _known: WeakSet[_Forkable] = WeakSet()
 
 
-def born_again(session: _Forkable) -> None:
-    """Have *session* start anew in the child of every fork."""
-    _known.add(session)
+def born_again(engine: _Forkable) -> None:
+    """Have *engine* start anew in the child of every fork."""
+    _known.add(engine)
 
 
 def process_identity(unique: str) -> str:
@@ -28,8 +30,8 @@ def process_identity(unique: str) -> str:
 
 
 def _in_child() -> None:
-    for session in list(_known):
-        session._after_fork()
+    for engine in list(_known):
+        engine.after_fork()
 
 
 if hasattr(os, "register_at_fork"):

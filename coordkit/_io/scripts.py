@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha1
 from importlib.resources import files
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .._core.ops import Call
 
@@ -17,7 +17,7 @@ class Script(NamedTuple):
 
 
 def _load() -> dict[str, Script]:
-    found = {}
+    found: dict[str, Script] = {}
     for entry in files("coordkit._lua").iterdir():
         if entry.name.endswith(".lua"):
             source = entry.read_text("utf-8")
@@ -30,7 +30,7 @@ def _load() -> dict[str, Script]:
 SCRIPTS: dict[str, Script] = _load()
 
 
-def by_digest(call: Call) -> tuple[str | bytes | int, ...]:
+def by_digest(call: Call) -> tuple[Any, ...]:
     """Return the command that runs a script which the server has seen before."""
     return (
         "EVALSHA",
@@ -41,7 +41,7 @@ def by_digest(call: Call) -> tuple[str | bytes | int, ...]:
     )
 
 
-def by_source(call: Call) -> tuple[str | bytes | int, ...]:
+def by_source(call: Call) -> tuple[Any, ...]:
     """
     Return the command that runs a script which the server has not seen.
 

@@ -164,7 +164,7 @@ class WakeLine:
                 box.event.set()
 
     def _ping(self, wire: Wire) -> None:
-        """A line that does not answer a ping is none."""
+        """Ask a silent line whether it is still there; drop it if not."""
         now = self._clock()
         if self._pinged_at is None:
             if now - self._heard_at >= PING_AFTER:
@@ -174,7 +174,7 @@ class WakeLine:
             raise rx.TimeoutError("the notification connection is silent")
 
     def _connect(self, timeout: float) -> None:
-        """Open the line and subscribe; let every waiter ask again, for it may have missed a wake."""
+        """Open the line and subscribe; every waiter may have missed a wake, and asks again."""
         retrying = Retrying(
             retry=retry_if_exception_type(Unreachable),
             wait=wait_random_exponential(multiplier=0.02, max=0.2),

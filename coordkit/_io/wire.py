@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from threading import Condition
 from typing import Any, Protocol
 
-from hiredis import pack_command
+import hiredis
 from redis import exceptions as rx
 
 from .._core.ops import Call
 from ..errors import CoordError, Unreachable
-from .connect import Source
+from .connect import CLUSTER_ERRORS, Source, cluster_error
 from .refusals import NO_ANSWER, coord_error
 from .scripts import by_digest, by_source
+
+#: Typed here: hiredis says that a command is a tuple of one.
+_pack: Any = hiredis.pack_command
 
 
 class Asking(Protocol):
@@ -38,7 +41,7 @@ class Wire:
     def __init__(self, source: Source, timeout: float) -> None:
         self._where = source.address
         self._timeout = timeout
-        self.connection = source.connection(timeout=timeout)
+        self.connection: Any = source.connection(timeout=timeout)
         #: questions sent whose answers have not been read
         self.open = 0
 
@@ -71,7 +74,7 @@ class Wire:
         """Run several scripts in one trip; a refusal stands in its call's place."""
         self.connect(timeout)
         try:
-            packed = [pack_command(by_digest(call)) for call in calls]
+            packed = [_pack(by_digest(call)) for call in calls]
             self.open += len(calls)
             self.connection.send_packed_command(packed, check_health=False)
             answers = [self._heard(timeout) for _ in calls]
@@ -100,9 +103,9 @@ class Wire:
         except rx.ResponseError as exc:
             return exc
 
-    def _ask(self, command: tuple[str | bytes | int, ...], timeout: float) -> Any:
+    def _ask(self, command: tuple[Any, ...], timeout: float) -> Any:
         self.open += 1
-        self.connection.send_packed_command([pack_command(command)], check_health=False)
+        self.connection.send_packed_command([_pack(command)], check_health=False)
         return self._read(timeout)
 
     def _read(self, timeout: float) -> Any:
@@ -196,20 +199,20 @@ class ClusterWires:
 
     def call(self, call: Call) -> Any:
         """Run a script on the node that has its slot."""
-        where = self._source.address
+        client: Any = self._source.cluster
         try:
-            client = self._source.cluster
-            assert client is not None
             try:
                 return client.execute_command(*by_digest(call))
             except rx.NoScriptError:
                 return client.execute_command(*by_source(call))
-        except CoordError:
-            raise
-        except (rx.RedisError, *NO_ANSWER) as exc:
-            raise coord_error(exc, where, sent=True) from exc
+        except CLUSTER_ERRORS as exc:
+            raise cluster_error(exc, self._source.address, sent=True) from exc
 
-    def pipeline(self, calls: Sequence[Call], timeout: float) -> list[Any]:
+    def pipeline(
+        self,
+        calls: Sequence[Call],
+        timeout: float,  # noqa: ARG002  # a cluster's client has one for all it does
+    ) -> list[Any]:
         """Run several scripts, each on its node; a refusal stands in its call's place."""
         answers: list[Any] = []
         for call in calls:

@@ -1,0 +1,299 @@
+"""
+What stands behind a session: the ways to the server, a driver, and the keeper.
+
+A process has its own: in the child of a fork everything is made anew, and what
+was the parent's is left alone, neither used nor closed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import secrets
+import threading
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from typing import Any, TypeVar
+
+from .._core import inspect, lock
+from .._core.inspect import LockInfo
+from .._core.keeper import Keeper
+from .._core.keys import wake_prefix
+from .._core.lease import Lease, Reason
+from .._core.lock import Claim, LockLease
+from .._core.ops import Call, Op
+from .._core.regress import Highest
+from ..errors import CoordError
+from . import clock, fork
+from .aio import Aio, AsyncClusterWires, KeeperTask, Line
+from .awake import AsyncWakeLine
+from .blocking import Blocking, KeeperThread
+from .connect import AsyncSource, Source
+from .wake import WakeLine
+from .wire import ClusterWires, Wires
+
+T = TypeVar("T")
+L = TypeVar("L", bound=LockLease)
+log = logging.getLogger("coordkit")
+
+
+class _Common:
+    """What both flavours know without asking anybody."""
+
+    keeper: Keeper
+
+    def __init__(self, namespace: str, named: str | None, timeout: float) -> None:
+        self.namespace = namespace
+        self.timeout = timeout
+        self.closed = False
+        self.identity = ""
+        self._named = named
+        self._highest = Highest()
+        self._of_parents: list[Any] = []
+        self._start()
+        fork.born_again(self)
+
+    def _start(self) -> None:
+        """Take an id and connections of one's own."""
+        self._id = secrets.token_hex(8)
+        self.identity = self._named or fork.process_identity(self._id)
+        self._connect(wake_prefix(self.namespace) + self._id)
+
+    def _connect(self, channel: str) -> None:
+        raise NotImplementedError
+
+    def _parts(self) -> tuple[Any, ...]:
+        raise NotImplementedError
+
+    def after_fork(self) -> None:
+        """In a child process: leave all to the parent, and start anew."""
+        for lease in self.keeper.leases():
+            lease._end(Reason.FORKED)
+        # Kept, for what nobody refers to is closed: and it is the parent's.
+        self._of_parents.append(self._parts())
+        self._start()
+
+    def rid(self, claim: Claim) -> str:
+        """Return a new request id: the session's half, a random half, the mode."""
+        return f"{self._id}{os.urandom(8).hex()}{claim.mode}"
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise RuntimeError("the session is closed")
+
+    def _keep(self, lease: Lease, asked_at: float) -> bool:
+        """Have a new lease renewed; return whether the keeper must be stirred."""
+        self._highest.check(lease.name, lease.token)
+        return self.keeper.add(lease, asked_at)
+
+
+class Engine(_Common):
+    """For threads."""
+
+    def __init__(
+        self, source: Source, namespace: str, named: str | None, timeout: float
+    ) -> None:
+        self.source = source
+        super().__init__(namespace, named, timeout)
+
+    def _connect(self, channel: str) -> None:
+        source, now = self.source, clock.now
+        self._wires = self._way()
+        self._line = WakeLine(source, channel, self.timeout, now)
+        self.keeper = Keeper(
+            guard=threading.Lock(),
+            draw=random.random,
+            ceiling=self.timeout,
+            scatter=source.clustered,
+        )
+        self._keeping = KeeperThread(self.keeper, self._way(), self._line, now)
+        self._io = Blocking(self._wires, self._line, now, self._defer)
+
+    def _way(self) -> Wires | ClusterWires:
+        if self.source.clustered:
+            return ClusterWires(self.source)
+        return Wires(self.source, self.timeout)
+
+    def _parts(self) -> tuple[Any, ...]:
+        self.source.forked()
+        return self._wires, self._line, self._keeping, self._io
+
+    def run(self, op: Op[T]) -> T:
+        """Drive an operation."""
+        self._check_open()
+        return self._io.run(op)
+
+    def _defer(self, call: Call, until: float) -> None:
+        self.keeper.defer(call, until)
+        self._keeping.stir()
+
+    def acquire(
+        self,
+        claim: Claim,
+        new: Callable[[Claim, str, int, float], L],
+        *,
+        timeout: float | None,
+        queue: bool,
+    ) -> L | None:
+        """Take a lock; *new* makes the lease.  See `_core.lock.acquire`."""
+        rid = self.rid(claim)
+        made: list[L] = []
+
+        def make(token: int, asked_at: float) -> L:
+            lease = new(claim, rid, token, asked_at)
+            made.append(lease)
+            if self._keep(lease, asked_at):
+                self._keeping.stir()
+            return lease
+
+        try:
+            return self.run(
+                lock.acquire(
+                    claim,
+                    rid,
+                    make,
+                    now=clock.now(),
+                    timeout=timeout,
+                    queue=queue,
+                    listening=self._line.ready,
+                )
+            )
+        except BaseException:
+            # Interrupted after it was made: the caller never had it.
+            if made:
+                with suppress(CoordError):
+                    self.release(made[0])
+            raise
+
+    def release(self, lease: LockLease) -> None:
+        """Give a lock back."""
+        self.keeper.drop(lease)
+        self.run(lock.release(lease, now=clock.now()))
+
+    def release_all(self) -> None:
+        """Give back whatever is still held; what cannot be ends by its ttl."""
+        for lease in self.keeper.leases():
+            if isinstance(lease, LockLease):
+                with suppress(CoordError):
+                    self.release(lease)
+
+    def break_(self, name: str, reason: str) -> LockInfo | None:
+        """Take a lock from its holder."""
+        wake = wake_prefix(self.namespace)
+        return _broken(self.run(inspect.break_(name, self.namespace, wake)), reason)
+
+    def close(self) -> None:
+        """Close every connection; what is still held ends by its ttl."""
+        self.closed = True
+        self._keeping.stop(self.timeout)
+        self._line.close()
+        self._wires.close()
+        self.source.close()
+
+
+class AsyncEngine(_Common):
+    """For tasks."""
+
+    def __init__(
+        self, source: AsyncSource, namespace: str, named: str | None, timeout: float
+    ) -> None:
+        self.source = source
+        super().__init__(namespace, named, timeout)
+
+    def _connect(self, channel: str) -> None:
+        source, now = self.source, clock.now
+        self._wires = self._way()
+        self._line = AsyncWakeLine(source, channel, self.timeout, now)
+        self.keeper = Keeper(
+            guard=nullcontext(),
+            draw=random.random,
+            ceiling=self.timeout,
+            scatter=source.clustered,
+        )
+        self._keeping = KeeperTask(self.keeper, self._way(), self._line, now)
+        self._io = Aio(self._wires, self._line, now, self._defer)
+
+    def _way(self) -> Line | AsyncClusterWires:
+        if self.source.clustered:
+            return AsyncClusterWires(self.source)
+        return Line(self.source, self.timeout)
+
+    def _parts(self) -> tuple[Any, ...]:
+        self.source.forked()
+        return self._wires, self._line, self._keeping, self._io
+
+    async def run(self, op: Op[T]) -> T:
+        """Drive an operation."""
+        self._check_open()
+        return await self._io.run(op)
+
+    def _defer(self, call: Call, until: float) -> None:
+        self.keeper.defer(call, until)
+        self._keeping.stir()
+
+    async def acquire(
+        self,
+        claim: Claim,
+        new: Callable[[Claim, str, int, float], L],
+        *,
+        timeout: float | None,
+        queue: bool,
+    ) -> L | None:
+        """Take a lock; *new* makes the lease.  See `_core.lock.acquire`."""
+        rid = self.rid(claim)
+
+        def make(token: int, asked_at: float) -> L:
+            lease = new(claim, rid, token, asked_at)
+            if self._keep(lease, asked_at):
+                self._keeping.stir()
+            return lease
+
+        return await self.run(
+            lock.acquire(
+                claim,
+                rid,
+                make,
+                now=clock.now(),
+                timeout=timeout,
+                queue=queue,
+                listening=self._line.ready,
+            )
+        )
+
+    async def release(self, lease: LockLease) -> None:
+        """Give a lock back."""
+        self.keeper.drop(lease)
+        await self.run(lock.release(lease, now=clock.now()))
+
+    async def release_all(self) -> None:
+        """Give back whatever is still held; what cannot be ends by its ttl."""
+        for lease in self.keeper.leases():
+            if isinstance(lease, LockLease):
+                with suppress(CoordError):
+                    await self.release(lease)
+
+    async def break_(self, name: str, reason: str) -> LockInfo | None:
+        """Take a lock from its holder."""
+        wake = wake_prefix(self.namespace)
+        seen = await self.run(inspect.break_(name, self.namespace, wake))
+        return _broken(seen, reason)
+
+    async def close(self) -> None:
+        """Close every connection; what is still held ends by its ttl."""
+        self.closed = True
+        await self._keeping.stop()
+        await self._line.close()
+        await self._wires.close()
+        await self.source.close()
+
+
+def _broken(seen: LockInfo | None, reason: str) -> LockInfo | None:
+    if seen is not None:
+        log.warning(
+            "lock %r of %r was broken: %s",
+            seen.name,
+            seen.identity,
+            reason or "no reason given",
+        )
+    return seen
