@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from itertools import pairwise
+from typing import Any, TypeVar
 
-from coordkit._core.claim import Options
-from coordkit._core.lock import Claim, acquire, release
+from coordkit._core.lock import acquire, release
+from coordkit._core.ops import Op
+from coordkit.errors import CoordError
 from sim.story import (
     CLIENTS,
     Ledger,
@@ -20,6 +23,7 @@ from sim.story import (
 )
 from sim.world import Client, Faults, Scenario, World
 
+T = TypeVar("T")
 Sources = dict[str, str] | None
 Settings = dict[str, Any]
 
@@ -108,7 +112,6 @@ def _waiter(client: Client, ledger: Ledger, queued: list[str]) -> Scenario[None]
                     queue=True,
                     listening=client.subscribed,
                 ),
-                rid,
                 ledger,
                 queued,
             )
@@ -121,22 +124,24 @@ def _waiter(client: Client, ledger: Ledger, queued: list[str]) -> Scenario[None]
         yield from release(lease, now=client.clock())
 
 
-def _noted(op: Any, rid: str, ledger: Ledger, queued: list[str]) -> Any:
-    """Run an operation; note when its request has entered the queue."""
-    answer: Any = None
+def _noted(op: Op[T], ledger: Ledger, queued: list[str]) -> Op[T]:
+    """Run an operation; note the order in which requests enter the queue."""
+    store, queue = ledger.world.server.store, ledger.claim.keys.queue
+    request = next(op)
     while True:
         try:
-            request = op.send(answer)
-        except StopIteration as stop:
-            return stop.value
+            answer = yield request
+        except CoordError as error:
+            go_on = partial(op.throw, error)
+        else:
+            waiting = [rid.decode() for rid in store.do("ZRANGE", queue, 0, -1)]
+            queued.extend(rid for rid in waiting if rid not in queued)
+            go_on = partial(op.send, answer)
         try:
-            answer = yield request
-        except BaseException as exc:
-            request = op.throw(exc)
-            answer = yield request
-            continue
-        waiting = ledger.world.server.store.do("ZRANGE", ledger.claim.keys.queue, 0, -1)
-        queued.extend(r.decode() for r in waiting if r.decode() not in queued)
+            request = go_on()
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
 
 
 def _check_order(ledger: Ledger, queued: list[str]) -> None:
@@ -154,7 +159,7 @@ def _check_cost(ledger: Ledger) -> None:
     if counts["woken"] > grants + counts["disconnect"] + 10:
         raise Violation(f"{counts['woken']} wakes for {grants} grants")
     ordered = sorted(ledger.grants, key=lambda grant: grant.heard)
-    for before, after in zip(ordered, ordered[1:], strict=False):
+    for before, after in pairwise(ordered):
         since = max(before.released or before.end, after.waited_since)
         if after.heard - since > 0.35:  # longer than a reconnection takes
             raise Violation(
@@ -201,5 +206,3 @@ EPISODES: dict[str, Callable[[int, Sources, Settings], Ledger]] = {
     "orderly": orderly,
     "readers and writers": readers_and_writers,
 }
-
-__all__ = ["EPISODES", "Claim", "Options"]

@@ -169,8 +169,10 @@ MUTANTS = [
             "lock_renew",
             (
                 "if held[1] ~= ARGV[5*i-4] then return",
-                "if not held[1] then redis.call('HSET', lock, 'rid', ARGV[5*i-4], 'token', ARGV[5*i-3]) "
-                "elseif held[1] ~= ARGV[5*i-4] then return",
+                (
+                    "if not held[1] then redis.call('HSET', lock, 'rid', ARGV[5*i-4]) "
+                    "elseif held[1] ~= ARGV[5*i-4] then return"
+                ),
             ),
         ),
     ),
@@ -218,8 +220,10 @@ MUTANTS = [
             "lock_release",
             (
                 "redis.call('PUBLISH', ARGV[5] .. string.sub(head, 1, 16), head)",
-                "for _, each in ipairs(redis.call('ZRANGE', queue, 0, -1)) do "
-                "redis.call('PUBLISH', ARGV[5] .. string.sub(each, 1, 16), each) end",
+                (
+                    "for _, each in ipairs(redis.call('ZRANGE', queue, 0, -1)) do "
+                    "redis.call('PUBLISH', ARGV[5] .. string.sub(each, 1, 16), each) end"
+                ),
             ),
         ),
     ),
@@ -245,11 +249,6 @@ MUTANTS = [
         lambda: edited(
             "fence_check", ("token < tonumber(seen)", "token > tonumber(seen)")
         ),
-    ),
-    Mutant(
-        "one ttl for all shared holders",
-        "shared",
-        lambda: edited("share_renew", ("if ends <= now then", "if ends == 0 then")),
     ),
     Mutant(
         "slots not counted",

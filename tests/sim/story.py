@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -186,10 +186,8 @@ def worker(client: Client, ledger: Ledger, rounds: int = ROUNDS) -> Scenario[Non
     """Take the lock again and again."""
     rng, keeper = client.world.rng, keeper_of(client)
     for _ in range(rounds):
-        try:
+        with suppress(KeyboardInterrupt):  # nothing is under way
             yield rng.uniform(0, 0.4)
-        except KeyboardInterrupt:
-            pass  # nothing was under way
         rid = client.rid(ledger.claim.mode)
         ledger.issued.add(rid)
         yield from _round(client, ledger, keeper, rid)

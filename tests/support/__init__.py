@@ -1,0 +1,1 @@
+"""Real servers, real processes, a faulty network and checked histories, for tests."""
