@@ -22,6 +22,7 @@ from ..errors import (
     KeyConflict,
     LeaseLost,
     LockTimeout,
+    Refused,
     Unreachable,
 )
 from .keys import LockKeys
@@ -236,6 +237,9 @@ class _Attempt:
                     raise
                 yield Rest(min(self.last + pause, until))
                 pause = min(2 * pause, LONGEST_PAUSE)
+            except Refused:
+                self.loose = loose  # the server did nothing
+                raise
             else:
                 self.last = reply.heard_at
                 # Answered: only a question without an answer may still come through.

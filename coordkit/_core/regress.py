@@ -16,10 +16,18 @@ class Highest:
     def __init__(self) -> None:
         self._seen = [0] * BUCKETS
 
-    def check(self, name: str, token: int) -> None:
-        """Take note of a new *token*; `FenceRegression` if an earlier one was as high."""
+    def so_far(self, name: str) -> int:
+        """Return what a token of *name* that is asked for from now on must exceed."""
+        return self._seen[bucket_of(name)]
+
+    def check(self, name: str, token: int, floor: int) -> None:
+        """
+        Take note of a new *token*; `FenceRegression` if it does not exceed *floor*.
+
+        The floor is from before the question: of two threads that ask at once, the
+        one with the lower token may well come here last.
+        """
+        if token <= floor:
+            raise FenceRegression(name, token, floor)
         bucket = bucket_of(name)
-        seen = self._seen[bucket]
-        if token < seen:
-            raise FenceRegression(name, token, seen)
-        self._seen[bucket] = token
+        self._seen[bucket] = max(self._seen[bucket], token)

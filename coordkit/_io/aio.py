@@ -143,8 +143,10 @@ class Line:
 
     async def _trip(self, trip: list[_Question]) -> None:
         sent, heard = False, 0
+        longest = max(question.timeout for question in trip)
+        impatient = self._impatient(trip, longest)
         try:
-            async with asyncio.timeout(min(q.timeout for q in trip)):
+            async with asyncio.timeout(longest):
                 connection = self._connection
                 if connection is None or not connection.is_connected:
                     connection = self._source.connection(timeout=self._timeout)
@@ -166,6 +168,23 @@ class Line:
             await self._broken()
             _tell(trip[heard:], Unreachable("the line was closed", sent=sent))
             raise
+        finally:
+            for timer in impatient:
+                timer.cancel()
+
+    def _impatient(
+        self, trip: list[_Question], longest: float
+    ) -> list[asyncio.TimerHandle]:
+        """Have those who cannot wait so long told in time; the line goes on for the others."""
+        loop = asyncio.get_running_loop()
+        timers: list[asyncio.TimerHandle] = []
+        for timeout in {question.timeout for question in trip} - {longest}:
+            those = [question for question in trip if question.timeout == timeout]
+            error = Unreachable(
+                f"no answer from {self._source.address} within {timeout:.3f} s"
+            )
+            timers.append(loop.call_later(timeout, _tell, those, error))
+        return timers
 
     @staticmethod
     async def _read(connection: Any) -> Any:

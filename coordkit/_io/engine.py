@@ -7,6 +7,7 @@ was the parent's is left alone, neither used nor closed.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import random
@@ -82,9 +83,9 @@ class _Common:
         if self.closed:
             raise RuntimeError("the session is closed")
 
-    def _keep(self, lease: Lease, asked_at: float) -> bool:
+    def _keep(self, lease: Lease, asked_at: float, floor: int) -> bool:
         """Have a new lease renewed; return whether the keeper must be stirred."""
-        self._highest.check(lease.name, lease.token)
+        self._highest.check(lease.name, lease.token, floor)
         return self.keeper.add(lease, asked_at)
 
 
@@ -137,13 +138,13 @@ class Engine(_Common):
         queue: bool,
     ) -> L | None:
         """Take a lock; *new* makes the lease.  See `_core.lock.acquire`."""
-        rid = self.rid(claim)
+        rid, floor = self.rid(claim), self._highest.so_far(claim.name)
         made: list[L] = []
 
         def make(token: int, asked_at: float) -> L:
             lease = new(claim, rid, token, asked_at)
             made.append(lease)
-            if self._keep(lease, asked_at):
+            if self._keep(lease, asked_at, floor):
                 self._keeping.stir()
             return lease
 
@@ -202,6 +203,7 @@ class AsyncEngine(_Common):
         super().__init__(namespace, named, timeout)
 
     def _connect(self, channel: str) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
         source, now = self.source, clock.now
         self._wires = self._way()
         self._line = AsyncWakeLine(source, channel, self.timeout, now)
@@ -224,8 +226,15 @@ class AsyncEngine(_Common):
         return self._wires, self._line, self._keeping, self._io
 
     async def run(self, op: Op[T]) -> T:
-        """Drive an operation."""
+        """Drive an operation, on the event loop that asked first."""
         self._check_open()
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise RuntimeError(
+                "this AsyncSession belongs to another event loop: make one for each loop"
+            )
         return await self._io.run(op)
 
     def _defer(self, call: Call, until: float) -> None:
@@ -241,11 +250,11 @@ class AsyncEngine(_Common):
         queue: bool,
     ) -> L | None:
         """Take a lock; *new* makes the lease.  See `_core.lock.acquire`."""
-        rid = self.rid(claim)
+        rid, floor = self.rid(claim), self._highest.so_far(claim.name)
 
         def make(token: int, asked_at: float) -> L:
             lease = new(claim, rid, token, asked_at)
-            if self._keep(lease, asked_at):
+            if self._keep(lease, asked_at, floor):
                 self._keeping.stir()
             return lease
 

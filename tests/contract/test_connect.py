@@ -81,6 +81,13 @@ def test_a_url_with_options(way: Any, server: RedisServer) -> None:
     assert " resp=2" in told
 
 
+def test_a_peer_that_vanishes_is_noticed_in_the_end(
+    way: Any, server: RedisServer
+) -> None:
+    for url in (server.url, f"redis+cluster://{HOST}:{server.port}"):
+        assert way.source(url).connection(timeout=1).socket_keepalive
+
+
 def test_tls_is_verified(way: Any, tls_server: RedisServer) -> None:
     assert way.ask(way.source(tls_server.url), "PING") == b"PONG"
     url = f"rediss://{HOST}:{tls_server.port}/0"

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import redis
-import redis.asyncio
 from redis import exceptions as rx
 from redis.backoff import NoBackoff
 from redis.retry import Retry

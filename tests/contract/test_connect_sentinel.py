@@ -38,6 +38,25 @@ def test_a_url_leads_to_the_master(way: Any, sentinels: Sentinels) -> None:
     assert origin.address == sentinels.url.replace("/0", "/5")
 
 
+@pytest.mark.parametrize("word", ["right", "wrong"])
+def test_sentinels_and_servers_have_logins_of_their_own(
+    way: Any, sentinels: Sentinels, word: str
+) -> None:
+    everything = ("on", "~*", "&*", "+@all")
+    with sentinels.master.client() as client:
+        client.execute_command("ACL", "SETUSER", "shop", ">s3", *everything)
+    for sentinel in sentinels.sentinels:
+        with sentinel.client() as client:
+            client.execute_command("ACL", "SETUSER", "watch", ">right", *everything)
+    url = sentinels.url.replace("://", "://shop:s3@")
+    origin = way.source(f"{url}?sentinel_username=watch&sentinel_password={word}")
+    if word == "right":
+        assert way.ask(origin, "ACL", "WHOAMI") == b"shop"
+    else:
+        with pytest.raises(rx.ConnectionError, match="AuthenticationError"):
+            way.ask(origin, "ACL", "WHOAMI")
+
+
 @pytest.mark.parametrize("manager", ["plain", "own"])
 def test_a_client_of_sentinel_is_copied(
     way: Any, sentinels: Sentinels, manager: str
