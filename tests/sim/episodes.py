@@ -49,11 +49,6 @@ def data_loss(
     return episode(seed, faults, sources=sources)
 
 
-def late(seed: int, sources: Sources = None, world: Settings | None = None) -> Ledger:
-    """What was sent over a connection that broke arrives a second time, later."""
-    return episode(seed, replace(Faults.rough(), duplicate=0.05), sources=sources)
-
-
 def shared(seed: int, sources: Sources = None, world: Settings | None = None) -> Ledger:
     """Any number hold it at once; each entry ends by itself."""
     return episode(seed, Faults.rough(), sources=sources, shared=True)
@@ -199,7 +194,6 @@ EPISODES: dict[str, Callable[[int, Sources, Settings], Ledger]] = {
     "rough": rough,
     "crashes": crashes,
     "data loss": data_loss,
-    "late": late,
     "shared": shared,
     "slots": slots,
     "delayed": delayed,
