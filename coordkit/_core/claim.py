@@ -44,10 +44,10 @@ class Options:
         release_keys: tuple[str, ...]
         if self.limit is None:
             acquire_keys = (*places, k.holders, k.fence, k.index)
-            release_keys = (*places, k.index)
+            release_keys = places
             own: tuple[int, ...] = (ttl, delay, fair)
             last: tuple[str, ...] = (member,)
-            release_args: tuple[str | int, ...] = (hold, member, wake)
+            release_args: tuple[str | int, ...] = (hold, wake)
         else:
             acquire_keys = (*places, k.holders, k.fence, k.index, k.records)
             release_keys = (*places, k.holders, k.index, k.records)
@@ -59,6 +59,9 @@ class Options:
             member=member,
             identity=identity,
             ttl=self.ttl,
+            first_ttl=first,
+            kind="lock" if self.limit is None else "share",
+            mode="x" if self.limit is None else "s",
             waiter_ttl=self.waiter_ttl,
             limit=self.limit,
             max_hold=self.max_hold,

@@ -29,6 +29,7 @@ _REFUSED = frozenset({"Cc", "Cs", "Zl", "Zp"})
 class LockKeys:
     """The keys of one lock.  *tomb* is a prefix: the request's rid completes it."""
 
+    bucket: int
     lock: str
     queue: str
     alive: str
@@ -82,8 +83,10 @@ def in_bucket(namespace: str, bucket: int, rest: str) -> str:
 
 def lock_keys(namespace: str, name: str) -> LockKeys:
     """Return the keys of the lock *name*, all in its bucket."""
-    at = in_bucket(namespace, bucket_of(name), "")
+    bucket = bucket_of(name)
+    at = in_bucket(namespace, bucket, "")
     return LockKeys(
+        bucket=bucket,
         lock=f"{at}lock:{name}",
         queue=f"{at}queue:{name}",
         alive=f"{at}alive:{name}",

@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from ..errors import (
     CoordError,
@@ -55,6 +55,8 @@ class Claim:
     member: str
     identity: str
     ttl: float
+    #: the ttl of the acquisition itself: max_hold may be shorter
+    first_ttl: float
     waiter_ttl: float
     #: None: alone; 0: shared by any number; n: shared by at most n
     limit: int | None
@@ -67,20 +69,10 @@ class Claim:
     acquire_args: tuple[str | int, ...]
     release_keys: tuple[str, ...]
     release_args: tuple[str | int, ...]
-
-    @property
-    def kind(self) -> str:
-        """Which scripts are its own."""
-        return "lock" if self.limit is None else "share"
-
-    @property
-    def mode(self) -> str:
-        """The last character of every rid: x alone, s shared."""
-        return "x" if self.limit is None else "s"
-
-    def first_ttl(self) -> float:
-        """Return the ttl of the acquisition itself."""
-        return self.ttl if self.max_hold is None else min(self.ttl, self.max_hold)
+    #: which scripts are its own
+    kind: str
+    #: the last character of every rid: x alone, s shared
+    mode: str
 
 
 class LockLease(Lease):
@@ -122,14 +114,6 @@ class LockLease(Lease):
             (keys.holders, keys.records, keys.index, tomb, keys.fence),
             (self.holder, self.token, self._ttl_ms(), claim.member),
         )
-
-
-class Answer(NamedTuple):
-    """What acquire was told: a token, or how long to wait."""
-
-    token: int | None
-    hint: float
-    position: int
 
 
 def acquire_call(claim: Claim, rid: str, *, queue: bool) -> Call:
@@ -181,26 +165,25 @@ def acquire(
             waiting = yield from _listen(claim, rid)
         while True:
             reply = yield from attempt.ask(queue=waiting)
-            answer = _answer(claim, reply)
-            if answer.token is not None:
+            if reply.value[0] == b"taken":
                 attempt.loose = True  # ours on the server, until the caller has it
-                _refuse_late(claim, reply)
-                return make(answer.token, reply.asked_at)
+                if reply.heard_at >= believed_until(reply.asked_at, claim.first_ttl):
+                    raise _too_late(claim, reply)
+                return make(int(reply.value[1]), reply.asked_at)
+            hint = _busy(claim, reply)
             attempt.loose = attempt.loose or waiting
             if not queue:
-                if attempt.loose:
-                    yield from _undo(None, attempt)
+                yield from _undo(None, attempt)
                 return None
             if reply.heard_at >= give_up:
                 raise LockTimeout(claim.name, timeout or 0.0)
             if not waiting:
                 waiting = yield from _listen(claim, rid)
                 continue
-            nap = min(answer.hint, claim.waiter_ttl / 2, give_up - reply.heard_at)
+            nap = min(hint, claim.waiter_ttl / 2, give_up - reply.heard_at)
             yield Wait(rid, max(nap, 0.001))
     except BaseException as cause:
-        if attempt.loose:
-            yield from _undo(cause, attempt)
+        yield from _undo(cause, attempt)
         raise
 
 
@@ -254,12 +237,11 @@ def _listen(claim: Claim, rid: str) -> Op[bool]:
     return True
 
 
-def _answer(claim: Claim, reply: Reply) -> Answer:
+def _busy(claim: Claim, reply: Reply) -> float:
+    """Return when it is worth asking again, in seconds; raise if it never will be."""
     word = text(reply.value[0])
-    if word == "taken":
-        return Answer(number(reply.value[1]), 0.0, -1)
     if word == "busy":
-        return Answer(None, number(reply.value[1]) / 1000, number(reply.value[2]))
+        return number(reply.value[1]) / 1000
     if word == "limit":
         agreed = number(reply.value[1])
         raise KeyConflict(
@@ -274,20 +256,19 @@ def _limit(limit: int) -> str:
     return f"slots={limit}" if limit else "shared=True"
 
 
-def _refuse_late(claim: Claim, reply: Reply) -> None:
-    """Raise if the answer took as long as the lease: then it is no lease."""
+def _too_late(claim: Claim, reply: Reply) -> Unreachable:
+    """Return the error of an answer that took as long as the lease: it is no lease."""
     took = reply.heard_at - reply.asked_at
-    if reply.heard_at >= believed_until(reply.asked_at, claim.first_ttl()):
-        raise Unreachable(
-            f"the server took {took:.3f} s to answer, longer than the lease of "
-            f"{claim.first_ttl():g} s on {claim.name!r} may be relied on; it was given back"
-        )
+    return Unreachable(
+        f"the server took {took:.3f} s to answer, longer than the lease of "
+        f"{claim.first_ttl:g} s on {claim.name!r} may be relied on; it was given back"
+    )
 
 
 def _undo(cause: BaseException | None, attempt: _Attempt) -> Op[None]:
     """End a request that may have reached the server; never hide *cause*."""
-    if isinstance(cause, GeneratorExit):
-        return  # the driver is gone: there is nobody to ask
+    if not attempt.loose or isinstance(cause, GeneratorExit):
+        return  # nothing to undo, or the driver is gone: there is nobody to ask
     call = release_call(attempt.claim, attempt.rid, GIVEN_UP_MS)
     # A straggler that is granted after all ends by its ttl.
     until = attempt.last + attempt.claim.ttl + GIVEN_UP_MS / 1000

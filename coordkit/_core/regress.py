@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import FenceRegression
-from .keys import BUCKETS, bucket_of
+from .keys import BUCKETS
 
 
 class Highest:
@@ -16,11 +16,11 @@ class Highest:
     def __init__(self) -> None:
         self._seen = [0] * BUCKETS
 
-    def so_far(self, name: str) -> int:
-        """Return what a token of *name* that is asked for from now on must exceed."""
-        return self._seen[bucket_of(name)]
+    def so_far(self, bucket: int) -> int:
+        """Return what a token that is asked for from now on must exceed."""
+        return self._seen[bucket]
 
-    def check(self, name: str, token: int, floor: int) -> None:
+    def check(self, name: str, bucket: int, token: int, floor: int) -> None:
         """
         Take note of a new *token*; `FenceRegression` if it does not exceed *floor*.
 
@@ -29,5 +29,4 @@ class Highest:
         """
         if token <= floor:
             raise FenceRegression(name, token, floor)
-        bucket = bucket_of(name)
         self._seen[bucket] = max(self._seen[bucket], token)

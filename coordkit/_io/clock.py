@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 
 def _boottime() -> Callable[[], float]:
@@ -11,8 +12,7 @@ def _boottime() -> Callable[[], float]:
     clock_id = getattr(time, "CLOCK_BOOTTIME", None)  # Linux
     if clock_id is None:
         return time.monotonic
-    gettime = time.clock_gettime
-    return lambda: gettime(clock_id)
+    return partial(time.clock_gettime, clock_id)
 
 
 #: Seconds that only grow.  `time.monotonic` stops while the machine sleeps, on

@@ -21,7 +21,7 @@ from .._core import inspect, lock
 from .._core.inspect import LockInfo
 from .._core.keeper import Keeper
 from .._core.keys import wake_prefix
-from .._core.lease import Lease, Reason
+from .._core.lease import Reason
 from .._core.lock import Claim, LockLease
 from .._core.ops import Call, Op
 from .._core.regress import Highest
@@ -83,9 +83,10 @@ class _Common:
         if self.closed:
             raise RuntimeError("the session is closed")
 
-    def _keep(self, lease: Lease, asked_at: float, floor: int) -> bool:
+    def _keep(self, lease: LockLease, asked_at: float, floor: int) -> bool:
         """Have a new lease renewed; return whether the keeper must be stirred."""
-        self._highest.check(lease.name, lease.token, floor)
+        bucket = lease._claim.keys.bucket
+        self._highest.check(lease.name, bucket, lease.token, floor)
         return self.keeper.add(lease, asked_at)
 
 
@@ -138,7 +139,7 @@ class Engine(_Common):
         queue: bool,
     ) -> L | None:
         """Take a lock; *new* makes the lease.  See `_core.lock.acquire`."""
-        rid, floor = self.rid(claim), self._highest.so_far(claim.name)
+        rid, floor = self.rid(claim), self._highest.so_far(claim.keys.bucket)
         made: list[L] = []
 
         def make(token: int, asked_at: float) -> L:
@@ -250,7 +251,7 @@ class AsyncEngine(_Common):
         queue: bool,
     ) -> L | None:
         """Take a lock; *new* makes the lease.  See `_core.lock.acquire`."""
-        rid, floor = self.rid(claim), self._highest.so_far(claim.name)
+        rid, floor = self.rid(claim), self._highest.so_far(claim.keys.bucket)
 
         def make(token: int, asked_at: float) -> L:
             lease = new(claim, rid, token, asked_at)

@@ -188,6 +188,8 @@ def _from_url(url: str, family: Family) -> Origin:
     }
     name = {"client_name": options.pop("client_name", None)}
     # what is left of the options is for TLS, to the Sentinels too
+    if options.get("ssl_cert_reqs") == "none":
+        options["ssl_check_hostname"] = False  # early versions 6 want it said
     way = options | _ours(family)
     if address.kind != "unix":
         way["socket_keepalive"] = True
@@ -324,7 +326,7 @@ def _from_cluster(client: Any, family: Family) -> Origin:
     settings = _copied(theirs, family)
     settings |= {
         "address_remap": known.address_remap,
-        "dynamic_startup_nodes": known._dynamic_startup_nodes,
+        "dynamic_startup_nodes": getattr(known, "_dynamic_startup_nodes", True),
         # not their client's own: that would tie our nodes to it
         "redis_connect_func": getattr(client, "user_on_connect_func", None),
     }

@@ -15,14 +15,15 @@ from ..errors import (
 )
 
 #: The server says that it cannot answer at present, and that it did nothing.
-_NOT_NOW = (
-    "LOADING",
-    "READONLY",
-    "MASTERDOWN",
-    "CLUSTERDOWN",
-    "TRYAGAIN",
-    "BUSY ",
-    "Script busy",
+_NOT_NOW = ("LOADING", "BUSY ")
+#: The same, said inside a script: Redis 6.2 puts it at the end of its message.
+_NOT_NOW_INSIDE = ("READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
+_NOT_NOW_TYPES = (
+    rx.BusyLoadingError,
+    rx.ReadOnlyError,
+    rx.ClusterDownError,
+    rx.TryAgainError,
+    rx.MasterDownError,
 )
 _FORBIDDEN = ("NOPERM", "NOAUTH", "WRONGPASS", "ACL failure", "has no permissions")
 _IN_A_CLUSTER = "the server is part of a cluster: connect with redis+cluster://"
@@ -38,13 +39,10 @@ def coord_error(exc: Exception, where: str, *, sent: bool) -> CoordError:
         word in message for word in _FORBIDDEN
     ):
         return NotPermitted(f"{where}: {message}")
-    if any(message.startswith(word) for word in _NOT_NOW) or isinstance(
-        exc,
-        rx.BusyLoadingError
-        | rx.ReadOnlyError
-        | rx.ClusterDownError
-        | rx.TryAgainError
-        | rx.MasterDownError,
+    if (
+        message.startswith(_NOT_NOW)
+        or any(word in message for word in _NOT_NOW_INSIDE)
+        or isinstance(exc, _NOT_NOW_TYPES)
     ):
         return Unreachable(f"{where} cannot answer now: {message}", sent=False)
     if isinstance(exc, rx.MovedError | rx.AskError):

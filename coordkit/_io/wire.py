@@ -41,45 +41,44 @@ class Wire:
     def __init__(self, source: Source, timeout: float) -> None:
         self._where = source.address
         self._timeout = timeout
+        self._up = False
         self.connection: Any = source.connection(timeout=timeout)
         #: questions sent whose answers have not been read
         self.open = 0
 
     def connect(self, timeout: float) -> None:
         """Connect within *timeout*, if need be.  Nothing was asked if this fails."""
-        connection = self.connection
-        if connection.is_connected:
+        if self._up:
             return
-        connection.socket_connect_timeout = min(timeout, self._timeout)
+        self.connection.socket_connect_timeout = min(timeout, self._timeout)
         try:
-            connection.connect()
+            self.connection.connect()
         except (rx.RedisError, *NO_ANSWER) as exc:
+            self.close()
             raise coord_error(exc, self._where, sent=False) from exc
+        self._up = True
 
     def call(self, call: Call) -> Any:
         """Run a script; `Unreachable` when no answer came in time."""
         self.connect(call.timeout)
         try:
-            return self._ask(by_digest(call), call.timeout)
-        except rx.NoScriptError:
-            pass
+            try:
+                self._send([_pack(by_digest(call))], 1)
+                return self._read(call.timeout)
+            except rx.NoScriptError:
+                self._send([_pack(by_source(call))], 1)
+                return self._read(call.timeout)
         except (rx.RedisError, *NO_ANSWER) as exc:
-            raise coord_error(exc, self._where, sent=True) from exc
-        try:
-            return self._ask(by_source(call), call.timeout)
-        except (rx.RedisError, *NO_ANSWER) as exc:
-            raise coord_error(exc, self._where, sent=True) from exc
+            raise self._refusal(exc) from exc
 
     def pipeline(self, calls: Sequence[Call], timeout: float) -> list[Any]:
         """Run several scripts in one trip; a refusal stands in its call's place."""
         self.connect(timeout)
         try:
-            packed = [_pack(by_digest(call)) for call in calls]
-            self.open += len(calls)
-            self.connection.send_packed_command(packed, check_health=False)
+            self._send([_pack(by_digest(call)) for call in calls], len(calls))
             answers = [self._heard(timeout) for _ in calls]
         except (rx.RedisError, *NO_ANSWER) as exc:
-            raise coord_error(exc, self._where, sent=True) from exc
+            raise self._refusal(exc) from exc
         return [
             self._settled(call, answer)
             for call, answer in zip(calls, answers, strict=True)
@@ -92,7 +91,7 @@ class Wire:
         try:
             if isinstance(answer, rx.NoScriptError):
                 return self.call(call)
-            return coord_error(answer, self._where, sent=True)
+            return self._refusal(answer)
         except CoordError as exc:
             return exc
 
@@ -103,15 +102,13 @@ class Wire:
         except rx.ResponseError as exc:
             return exc
 
-    def _ask(self, command: tuple[Any, ...], timeout: float) -> Any:
-        self.open += 1
-        self.connection.send_packed_command([_pack(command)], check_health=False)
-        return self._read(timeout)
+    def _send(self, packed: list[bytes], questions: int) -> None:
+        self.open += questions
+        self.connection.send_packed_command(packed, check_health=False)
 
     def _read(self, timeout: float) -> Any:
         connection = self.connection
         if timeout < self._timeout and not connection.can_read(timeout):
-            self.close()
             raise rx.TimeoutError(f"no answer within {timeout:.3f} s")
         try:
             answer = connection.read_response()
@@ -121,10 +118,18 @@ class Wire:
         self.open -= 1
         return answer
 
+    def _refusal(self, exc: Exception) -> CoordError:
+        """Return what an error means; a connection that cannot be asked now is closed."""
+        error = coord_error(exc, self._where, sent=True)
+        if isinstance(error, Unreachable):
+            self.close()  # also a demoted master's: the name may lead elsewhere by now
+        return error
+
     def close(self) -> None:
         """Close the connection; the next question opens it again."""
-        self.connection.disconnect()
+        self._up = False
         self.open = 0
+        self.connection.disconnect()
 
 
 class Wires:

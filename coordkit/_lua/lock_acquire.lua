@@ -27,12 +27,17 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local now_us = time[1] * 1000000 + time[2]
 
 local function take()
-  local last = tonumber(redis.call('GET', fence) or 0)
-  local token = string.format('%.0f', math.max(last + 1, now_us)) -- tostring would lose digits
+  local token = string.format('%.0f', now_us) -- tostring would lose digits
+  -- The time floor covers what is older than a day.
+  local last = redis.call('SET', fence, token, 'PX', 86400000, 'GET')
+  if last and tonumber(last) >= now_us then -- the clock went back, or this is the same microsecond
+    token = string.format('%.0f', last + 1)
+    redis.call('SET', fence, token, 'PX', 86400000)
+  end
   if time[2] % 16 == 0 then redis.call('ZREMRANGEBYSCORE', index, '-inf', now) end
-  redis.call('ZADD', index, now + ttl + delay, ARGV[8])
-  redis.call('PEXPIRE', index, 691200000) -- 8 days: longer than any lease
-  redis.call('SET', fence, token, 'PX', 86400000) -- the time floor covers what is older
+  if redis.call('ZADD', index, now + ttl + delay, ARGV[8]) == 1 then
+    redis.call('PEXPIRE', index, 691200000) -- 8 days: longer than any lease
+  end
   redis.call('HSET', lock, 'rid', rid, 'token', token, 'since', now, 'identity', ARGV[6], 'meta', ARGV[7])
   if delay > 0 then redis.call('HSET', lock, 'until', now + ttl) end
   redis.call('PEXPIRE', lock, ttl + delay)

@@ -3,18 +3,16 @@
 --   KEYS[1]  lock        hash    the lease
 --   KEYS[2]  queue       zset    waiters' rids by arrival
 --   KEYS[3]  alive       zset    waiters' rids by liveness deadline, server ms
---   KEYS[4]  index       zset    what the bucket holds, by lease end, server ms
---   KEYS[5]  tomb        string  how this request ended; a late arrival of it finds this
+--   KEYS[4]  tomb        string  how this request ended; a late arrival of it finds this
 --   ARGV[1]  rid
 --   ARGV[2]  tomb_ms             longer than a straggler of this request may live
 --   ARGV[3]  hold_ms             keep it taken until so long after it was taken
---   ARGV[4]  member              our name in the index
---   ARGV[5]  wake                channel prefix; a rid starts with its session's 16 characters
+--   ARGV[4]  wake                channel prefix; a rid starts with its session's 16 characters
 --
 --   returns {'released'}  it was ours; the same answer when asked again
 --           {'not ours'}  it was never ours, or no longer; a queued request has left
 --           {'broken'}    an operator ended it
-local lock, queue, alive, index, tomb = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local lock, queue, alive, tomb = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local rid, hold = ARGV[1], tonumber(ARGV[3])
 local function clock()
   local time = redis.call('TIME')
@@ -29,7 +27,7 @@ local function wake()
     if not head then return end
     now = now or clock()
     if tonumber(redis.call('ZSCORE', alive, head) or 0) > now then
-      redis.call('PUBLISH', ARGV[5] .. string.sub(head, 1, 16), head)
+      redis.call('PUBLISH', ARGV[4] .. string.sub(head, 1, 16), head)
       return
     end
     redis.call('ZREM', queue, head)
@@ -54,7 +52,6 @@ if cooling > 0 then
   redis.call('HSET', lock, 'rid', '')
 else
   redis.call('DEL', lock)
-  redis.call('ZREM', index, ARGV[4])
   wake()
 end
 redis.call('SET', tomb, 'released', 'PX', ARGV[2])

@@ -219,10 +219,10 @@ MUTANTS = [
         lambda: edited(
             "lock_release",
             (
-                "redis.call('PUBLISH', ARGV[5] .. string.sub(head, 1, 16), head)",
+                "redis.call('PUBLISH', ARGV[4] .. string.sub(head, 1, 16), head)",
                 (
                     "for _, each in ipairs(redis.call('ZRANGE', queue, 0, -1)) do "
-                    "redis.call('PUBLISH', ARGV[5] .. string.sub(each, 1, 16), each) end"
+                    "redis.call('PUBLISH', ARGV[4] .. string.sub(each, 1, 16), each) end"
                 ),
             ),
         ),
@@ -232,7 +232,7 @@ MUTANTS = [
         "orderly",
         lambda: edited(
             "lock_release",
-            ("redis.call('PUBLISH', ARGV[5] .. string.sub(head, 1, 16), head)", ""),
+            ("redis.call('PUBLISH', ARGV[4] .. string.sub(head, 1, 16), head)", ""),
         ),
     ),
     Mutant(
