@@ -116,18 +116,19 @@ def get(db: Keyspace, key: bytes) -> Answer:
 
 
 def set_(db: Keyspace, key: bytes, value: bytes, *options: bytes) -> Answer:
-    """SET key value [NX | XX] [EX s | PX ms | KEEPTTL]"""
+    """SET key value [NX | XX] [GET] [EX s | PX ms | KEEPTTL]"""
     chosen, ttl = _set_options(options)
     end = None if ttl is None else db.now_ms + ttl
+    old = db.string(key) if b"GET" in chosen else None
     there = db.live(key) is not None
     if (b"NX" in chosen and there) or (b"XX" in chosen and not there):
-        return None
+        return old
     db.data[key] = value
     if end is not None:
         db.ends[key] = end
     elif b"KEEPTTL" not in chosen:
         db.ends.pop(key, None)
-    return OK
+    return old if b"GET" in chosen else OK
 
 
 def _set_options(options: tuple[bytes, ...]) -> tuple[set[bytes], int | None]:
@@ -137,9 +138,9 @@ def _set_options(options: tuple[bytes, ...]) -> tuple[set[bytes], int | None]:
     rest = iter(options)
     for option in rest:
         name = option.upper()
-        if name in (b"GET", b"EXAT", b"PXAT"):
+        if name in (b"EXAT", b"PXAT"):
             raise ScriptBug(f"the simulator knows no SET … {name.decode()}")
-        if name not in (b"NX", b"XX", b"EX", b"PX", b"KEEPTTL"):
+        if name not in (b"NX", b"XX", b"GET", b"EX", b"PX", b"KEEPTTL"):
             raise ServerError(SYNTAX)
         chosen.add(name)
         if name in (b"EX", b"PX"):

@@ -193,7 +193,16 @@ MUTANTS = [
     Mutant(
         "token by plain increment",
         "data loss",
-        lambda: edited("lock_acquire", ("math.max(last + 1, now_us)", "last + 1")),
+        lambda: edited(
+            "lock_acquire",
+            ("local token = string.format('%.0f', now_us)", "local token = '0'"),
+            ("tonumber(last) >= now_us", "true"),
+            (
+                "string.format('%.0f', last + 1)",
+                "string.format('%.0f', tonumber(last) + 1)",
+            ),
+            ("if last and true then", "if not last then last = 0 end if true then"),
+        ),
     ),
     Mutant(
         "dead head never buried",

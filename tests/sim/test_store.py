@@ -85,7 +85,9 @@ COMMAND = st.one_of(
         "SET",
         key,
         text,
-        _options("NX", "xx", "KEEPTTL", "PX 60000", "EX 65", "px 0", "EX x", "PX"),
+        _options(
+            "NX", "xx", "GET", "KEEPTTL", "PX 60000", "EX 65", "px 0", "EX x", "PX"
+        ),
     ),
     _command("INCR", key),
     _command("INCRBY", key, text),
