@@ -39,8 +39,10 @@ class _Held(_core.LockLease):
 
     __slots__ = ("_depth",)
 
-    def __init__(self, claim: Claim, rid: str, token: int, asked_at: float) -> None:
-        super().__init__(claim, rid, token, asked_at, clock=clock.now)
+    def __init__(
+        self, claim: Claim, rid: str, token: int, asked_at: float, lasts: float
+    ) -> None:
+        super().__init__(claim, rid, token, asked_at, lasts, clock=clock.now)
         #: how often it was entered again
         self._depth = 0
 
@@ -90,9 +92,15 @@ class Lease(_Held):
     _engine: Engine
 
     def __init__(
-        self, engine: Engine, claim: Claim, rid: str, token: int, asked_at: float
+        self,
+        engine: Engine,
+        claim: Claim,
+        rid: str,
+        token: int,
+        asked_at: float,
+        lasts: float,
     ) -> None:
-        super().__init__(claim, rid, token, asked_at)
+        super().__init__(claim, rid, token, asked_at, lasts)
         self._engine = engine
 
     @property
@@ -148,9 +156,15 @@ class AsyncLease(_Held):
     _scopes: list[Scope]
 
     def __init__(
-        self, engine: AsyncEngine, claim: Claim, rid: str, token: int, asked_at: float
+        self,
+        engine: AsyncEngine,
+        claim: Claim,
+        rid: str,
+        token: int,
+        asked_at: float,
+        lasts: float,
     ) -> None:
-        super().__init__(claim, rid, token, asked_at)
+        super().__init__(claim, rid, token, asked_at, lasts)
         self._engine = engine
         self._scopes = []
 

@@ -100,8 +100,10 @@ class Lock:
             self._asked(), self._lease, timeout=timeout, queue=queue
         )
 
-    def _lease(self, claim: Claim, rid: str, token: int, asked_at: float) -> Lease:
-        return Lease(self._engine, claim, rid, token, asked_at)
+    def _lease(
+        self, claim: Claim, rid: str, token: int, asked_at: float, lasts: float
+    ) -> Lease:
+        return Lease(self._engine, claim, rid, token, asked_at, lasts)
 
     def __enter__(self) -> Lease:
         lease: Lease | None = None
@@ -197,8 +199,10 @@ class AsyncLock:
             raise LockTimeout(self.name, 0.0)
         return lease
 
-    def _lease(self, claim: Claim, rid: str, token: int, asked_at: float) -> AsyncLease:
-        return AsyncLease(self._engine, claim, rid, token, asked_at)
+    def _lease(
+        self, claim: Claim, rid: str, token: int, asked_at: float, lasts: float
+    ) -> AsyncLease:
+        return AsyncLease(self._engine, claim, rid, token, asked_at, lasts)
 
     async def __aenter__(self) -> AsyncLease:
         lease = self._entered.push(await self._acquired(None))

@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
 from importlib import import_module
@@ -100,7 +99,7 @@ class Server:
         from .session import Session
 
         self._url = url
-        self._namespace = f"test-{secrets.token_hex(8)}"
+        self._namespace = f"test-{os.urandom(8).hex()}"
         self._fakeredis = None if url else _fakeredis()
         self._fake = self._fakeredis and self._fakeredis.FakeServer()
         self._cut = _Cut()

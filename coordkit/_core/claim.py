@@ -39,15 +39,15 @@ class Options:
         first = self.ttl if self.max_hold is None else min(self.ttl, self.max_hold)
         ttl, fair = milliseconds(first), int(self.fair)
         delay, hold = milliseconds(self.lock_delay), milliseconds(self.hold_at_least)
-        places = (k.lock, k.queue, k.alive)
+        places = (k.lock, k.queue, k.alive, k.waiters)
         acquire_keys: tuple[str, ...]
         release_keys: tuple[str, ...]
         if self.limit is None:
             acquire_keys = (*places, k.holders, k.fence, k.index)
-            release_keys = places
+            release_keys = (*places, k.holders, k.fence, k.index)
             own: tuple[int, ...] = (ttl, delay, fair)
             last: tuple[str, ...] = (member,)
-            release_args: tuple[str | int, ...] = (hold, wake)
+            release_args: tuple[str | int, ...] = (hold, member, wake)
         else:
             acquire_keys = (*places, k.holders, k.fence, k.index, k.records)
             release_keys = (*places, k.holders, k.index, k.records)
@@ -60,6 +60,7 @@ class Options:
             identity=identity,
             ttl=self.ttl,
             first_ttl=first,
+            handed_ttl=min(first, self.waiter_ttl),
             kind="lock" if self.limit is None else "share",
             mode="x" if self.limit is None else "s",
             waiter_ttl=self.waiter_ttl,

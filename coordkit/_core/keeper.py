@@ -75,9 +75,9 @@ class Keeper:
 
     # -- what the session tells it -------------------------------------------------
 
-    def add(self, lease: Lease, now: float) -> bool:
+    def add(self, lease: Lease, asked_at: float) -> bool:
         """Keep *lease* from now on; return True if the keeper must be stirred for it."""
-        lease.due = now + lease.ttl / 3 * (0.9 + 0.2 * self._draw())
+        lease.due = self._due_after(asked_at, lease)
         with self._guard:
             self._leases[lease.holder] = ref(lease)
             self._push(lease)
@@ -205,9 +205,12 @@ class Keeper:
                 # Kept by the server, but too late for us: nobody may act on it.
                 self._lose(lease, Reason.EXPIRED)
             else:
-                lease._extend(asked_at)
-                gap = lease.ttl / 3 * (0.9 + 0.2 * self._draw())
-                self._again_at(lease, asked_at + gap)
+                lease._renewed(asked_at)
+                self._again_at(lease, self._due_after(asked_at, lease))
+
+    def _due_after(self, asked_at: float, lease: Lease) -> float:
+        """Return when to renew: at a third of what was granted, a little spread."""
+        return asked_at + lease.lasts / 3 * (0.9 + 0.2 * self._draw())
 
     def _ask_again(self, batch: list[Lease], now: float) -> None:
         """Nobody knows what became of them: ask again soon, up to each one's deadline."""

@@ -33,6 +33,7 @@ class LockKeys:
     lock: str
     queue: str
     alive: str
+    waiters: str
     holders: str
     records: str
     tomb: str
@@ -90,6 +91,7 @@ def lock_keys(namespace: str, name: str) -> LockKeys:
         lock=f"{at}lock:{name}",
         queue=f"{at}queue:{name}",
         alive=f"{at}alive:{name}",
+        waiters=f"{at}waiters:{name}",
         holders=f"{at}holders:{name}",
         records=f"{at}records:{name}",
         tomb=f"{at}tomb:",

@@ -99,6 +99,7 @@ class Lease(ABC):
         "deadline",
         "due",
         "holder",
+        "lasts",
         "name",
         "token",
         "ttl",
@@ -114,6 +115,7 @@ class Lease(ABC):
         *,
         clock: Clock,
         max_hold: float | None = None,
+        lasts: float | None = None,
     ) -> None:
         self.name = name
         self.holder = holder
@@ -127,6 +129,8 @@ class Lease(ABC):
         #: when the keeper will renew it next, on our clock
         self.due = 0.0
         self.deadline = 0.0
+        #: how long the server gave it last: less than the ttl until it is confirmed
+        self.lasts = ttl if lasts is None else lasts
         self._extend(asked_at)
 
     # -- what the holder may ask ------------------------------------------------
@@ -139,7 +143,7 @@ class Lease(ABC):
         now = self._clock()
         if now >= self.deadline:
             return State.LOST
-        if now >= self.deadline - self.ttl / 3 and not self._is_last():
+        if now >= self.deadline - self.lasts / 3 and not self._is_last():
             return State.AT_RISK
         return State.HELD
 
@@ -179,9 +183,13 @@ class Lease(ABC):
 
     # -- what happens to it -----------------------------------------------------
 
-    def _extend(self, asked_at: float) -> None:
+    def _renewed(self, asked_at: float) -> None:
         """Take note that the server granted the ttl to a question of that instant."""
-        until = believed_until(asked_at, self.ttl)
+        self.lasts = self.ttl
+        self._extend(asked_at)
+
+    def _extend(self, asked_at: float) -> None:
+        until = believed_until(asked_at, self.lasts)
         if self._not_after is not None:
             until = min(until, self._not_after)
         self.deadline = max(self.deadline, until)

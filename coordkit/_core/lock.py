@@ -57,6 +57,8 @@ class Claim:
     ttl: float
     #: the ttl of the acquisition itself: max_hold may be shorter
     first_ttl: float
+    #: the ttl, from the last question, of a lock that was handed over
+    handed_ttl: float
     waiter_ttl: float
     #: None: alone; 0: shared by any number; n: shared by at most n
     limit: int | None
@@ -81,7 +83,14 @@ class LockLease(Lease):
     __slots__ = ("_claim",)
 
     def __init__(
-        self, claim: Claim, rid: str, token: int, asked_at: float, *, clock: Clock
+        self,
+        claim: Claim,
+        rid: str,
+        token: int,
+        asked_at: float,
+        lasts: float,
+        *,
+        clock: Clock,
     ) -> None:
         super().__init__(
             claim.name,
@@ -91,6 +100,7 @@ class LockLease(Lease):
             asked_at,
             clock=clock,
             max_hold=claim.max_hold,
+            lasts=lasts,
         )
         self._claim = claim
 
@@ -140,7 +150,7 @@ def release_call(claim: Claim, rid: str, tomb_ms: int) -> Call:
 def acquire(
     claim: Claim,
     rid: str,
-    make: Callable[[int, float], L],
+    make: Callable[[int, float, float], L],
     *,
     now: float,
     timeout: float | None,
@@ -150,7 +160,8 @@ def acquire(
     """
     Take the lock, waiting at most *timeout* seconds (None: as long as it takes).
 
-    *make* turns token and instant into the lease.  Without *queue* it is asked
+    *make* turns a token, an instant and how long the server gave it from then on
+    into the lease.  Without *queue* it is asked
     once, and None says that it is taken.  *listening* tells that a wake would
     reach us already, so that the first question may enter the queue.
 
@@ -169,7 +180,7 @@ def acquire(
                 attempt.loose = True  # ours on the server, until the caller has it
                 if reply.heard_at >= believed_until(reply.asked_at, claim.first_ttl):
                     raise _too_late(claim, reply)
-                return make(int(reply.value[1]), reply.asked_at)
+                return make(int(reply.value[1]), reply.asked_at, claim.first_ttl)
             hint = _busy(claim, reply)
             attempt.loose = attempt.loose or waiting
             if not queue:
@@ -181,7 +192,10 @@ def acquire(
                 waiting = yield from _listen(claim, rid)
                 continue
             nap = min(hint, claim.waiter_ttl / 2, give_up - reply.heard_at)
-            yield Wait(rid, max(nap, 0.001))
+            wake = yield Wait(rid, max(nap, 0.001))
+            token = _handed(claim, reply, wake)
+            if token is not None:
+                return make(token, reply.asked_at, claim.handed_ttl)
     except BaseException as cause:
         yield from _undo(cause, attempt)
         raise
@@ -250,6 +264,22 @@ def _busy(claim: Claim, reply: Reply) -> float:
         )
     # Gone, and not by us: an operator broke it before we heard that we had it.
     raise LeaseLost(claim.name, 0, Reason.BROKEN)
+
+
+def _handed(claim: Claim, asked: Reply, wake: Reply) -> int | None:
+    """
+    Return the token if the lock was handed to us with this wake.
+
+    Who releases a lock gives it to the head of the queue until the head's liveness
+    would have ended, as set by its last question.  So the lease counts from before
+    that question; a wake that speaks of another one is stale, and we ask.
+    """
+    token, _, ends = (wake.value or "").partition(" ")
+    if not token or ends != text(asked.value[3]):
+        return None
+    if wake.heard_at >= believed_until(asked.asked_at, claim.handed_ttl):
+        return None
+    return int(token)
 
 
 def _limit(limit: int) -> str:
@@ -340,7 +370,7 @@ def renew(lease: LockLease) -> Op[None]:
     reply = yield call
     word = text(reply.value[0])
     if word == "kept" and reply.heard_at < lease.deadline:
-        lease._extend(reply.asked_at)
+        lease._renewed(reply.asked_at)
         return
     reason = Reason.EXPIRED if word == "kept" else Reason(word)
     lease._end(reason)

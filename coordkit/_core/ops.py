@@ -49,10 +49,11 @@ class Listen(NamedTuple):
 
 class Wait(NamedTuple):
     """
-    Block until woken for *rid*, at most *timeout* seconds (reply: True if woken).
+    Block until woken for *rid*, at most *timeout* seconds.
 
-    A driver may end the wait early, with False, whenever a wake may have been
-    lost, as after a reconnection.  A wake that came between `Listen` and here
+    The reply is what the wake said besides the rid, perhaps "", or None when there
+    was none.  A driver may end the wait early, with None, whenever a wake may have
+    been lost, as after a reconnection.  A wake that came between `Listen` and here
     ends the wait at once.
     """
 

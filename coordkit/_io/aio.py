@@ -58,8 +58,8 @@ class AsyncWaking(Protocol):
         """Keep every wake for *rid* from now on."""
         ...
 
-    async def wait(self, rid: str, timeout: float) -> bool:
-        """Wait until woken, at most *timeout* seconds."""
+    async def wait(self, rid: str, timeout: float) -> str | None:
+        """Wait for a wake, at most *timeout* seconds, and return it; None: ask again."""
         ...
 
     def forget(self, rid: str) -> None:

@@ -40,7 +40,7 @@ class AsyncWakeLine:
         self._timeout = timeout
         self._clock = clock
         self._boxes: dict[str, asyncio.Event] = {}
-        self._woken: set[str] = set()
+        self._messages: dict[str, str] = {}
         self._connection: Any = None
         self._connecting = asyncio.Lock()
         self._reader: asyncio.Task[None] | None = None
@@ -59,15 +59,15 @@ class AsyncWakeLine:
     def forget(self, rid: str) -> None:
         """Keep no more wakes for *rid*."""
         self._boxes.pop(rid, None)
-        self._woken.discard(rid)
+        self._messages.pop(rid, None)
 
-    async def wait(self, rid: str, timeout: float) -> bool:
-        """Wait until woken, at most *timeout* seconds; False: not woken, ask again."""
+    async def wait(self, rid: str, timeout: float) -> str | None:
+        """Wait for a wake, at most *timeout* seconds, and return it; None: ask again."""
         until = self._clock() + timeout
         if self._connection is None:
             try:
                 await self._connect(min(timeout, self._timeout))
-                return False  # a wake may have been missed meanwhile
+                return None  # a wake may have been missed meanwhile
             except Unreachable:
                 pass  # no line: this wait is a plain one
         event = self._boxes[rid]
@@ -77,9 +77,7 @@ class AsyncWakeLine:
         except TimeoutError:
             pass
         event.clear()
-        woken = rid in self._woken
-        self._woken.discard(rid)
-        return woken
+        return self._messages.pop(rid, None)
 
     async def close(self) -> None:
         """Close the line and let every waiter go."""
@@ -149,8 +147,9 @@ class AsyncWakeLine:
                 event.set()
             await connection.disconnect(nowait=True)
 
-    def _deliver(self, rid: str) -> None:
+    def _deliver(self, message: str) -> None:
+        rid, _, rest = message.partition(" ")
         event = self._boxes.get(rid)
         if event is not None:
-            self._woken.add(rid)
+            self._messages[rid] = rest
             event.set()

@@ -133,7 +133,7 @@ class Engine(_Common):
     def acquire(
         self,
         claim: Claim,
-        new: Callable[[Claim, str, int, float], L],
+        new: Callable[[Claim, str, int, float, float], L],
         *,
         timeout: float | None,
         queue: bool,
@@ -142,8 +142,8 @@ class Engine(_Common):
         rid, floor = self.rid(claim), self._highest.so_far(claim.keys.bucket)
         made: list[L] = []
 
-        def make(token: int, asked_at: float) -> L:
-            lease = new(claim, rid, token, asked_at)
+        def make(token: int, asked_at: float, lasts: float) -> L:
+            lease = new(claim, rid, token, asked_at, lasts)
             made.append(lease)
             if self._keep(lease, asked_at, floor):
                 self._keeping.stir()
@@ -245,7 +245,7 @@ class AsyncEngine(_Common):
     async def acquire(
         self,
         claim: Claim,
-        new: Callable[[Claim, str, int, float], L],
+        new: Callable[[Claim, str, int, float, float], L],
         *,
         timeout: float | None,
         queue: bool,
@@ -253,8 +253,8 @@ class AsyncEngine(_Common):
         """Take a lock; *new* makes the lease.  See `_core.lock.acquire`."""
         rid, floor = self.rid(claim), self._highest.so_far(claim.keys.bucket)
 
-        def make(token: int, asked_at: float) -> L:
-            lease = new(claim, rid, token, asked_at)
+        def make(token: int, asked_at: float, lasts: float) -> L:
+            lease = new(claim, rid, token, asked_at, lasts)
             if self._keep(lease, asked_at, floor):
                 self._keeping.stir()
             return lease

@@ -35,12 +35,12 @@ PING_AFTER = 5.0
 class _Box:
     """What one waiting request has been told."""
 
-    __slots__ = ("event", "round", "waiting", "woken")
+    __slots__ = ("event", "message", "round", "waiting")
 
     def __init__(self, round_: int) -> None:
         self.event = Event()
         self.waiting = False
-        self.woken = False
+        self.message: str | None = None
         self.round = round_
 
 
@@ -87,8 +87,8 @@ class WakeLine:
         with self._lock:
             self._boxes.pop(rid, None)
 
-    def wait(self, rid: str, timeout: float) -> bool:
-        """Wait until woken, at most *timeout* seconds; False: not woken, ask again."""
+    def wait(self, rid: str, timeout: float) -> str | None:
+        """Wait for a wake, at most *timeout* seconds, and return it; None: ask again."""
         until = self._clock() + timeout
         box = self._boxes[rid]
         box.waiting = True
@@ -96,12 +96,12 @@ class WakeLine:
             while True:
                 left = until - self._clock()
                 with self._lock:
-                    if box.woken:
-                        box.woken = False
-                        return True
+                    message, box.message = box.message, None
+                    if message is not None:
+                        return message
                     if left <= 0 or box.round != self._round:
                         box.round = self._round
-                        return False
+                        return None
                     box.event.clear()
                     lead = not self._led
                     self._led = True
@@ -141,7 +141,7 @@ class WakeLine:
             return
         until = self._clock() + left
         try:
-            while not box.woken and left > 0:
+            while box.message is None and left > 0:
                 if wire.connection.can_read(min(left, PING_AFTER)):
                     self._deliver(wire.connection.read_response())
                 else:
@@ -158,9 +158,10 @@ class WakeLine:
         if message[0] != b"message":
             return
         with self._lock:
-            box = self._boxes.get(message[2].decode("ascii", "replace"))
+            rid, _, rest = message[2].decode("ascii", "replace").partition(" ")
+            box = self._boxes.get(rid)
             if box is not None:
-                box.woken = True
+                box.message = rest
                 box.event.set()
 
     def _ping(self, wire: Wire) -> None:

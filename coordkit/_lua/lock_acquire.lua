@@ -3,10 +3,11 @@
 --   KEYS[1]  lock        hash    rid, token, identity, meta, since, until; expires with the lease
 --   KEYS[2]  queue       zset    waiters' rids by arrival
 --   KEYS[3]  alive       zset    waiters' rids by liveness deadline, server ms
---   KEYS[4]  holders     zset    shared holders' rids by lease end, server ms
---   KEYS[5]  fence       string  last token handed out in this bucket
---   KEYS[6]  index       zset    what the bucket holds, by lease end, server ms
---   KEYS[7]  tomb        string  how this very request ended, if it has
+--   KEYS[4]  waiters     hash    rid: ttl, identity and meta, one a line, of who may be handed it
+--   KEYS[5]  holders     zset    shared holders' rids by lease end, server ms
+--   KEYS[6]  fence       string  last token handed out in this bucket
+--   KEYS[7]  index       zset    what the bucket holds, by lease end, server ms
+--   KEYS[8]  tomb        string  how this very request ended, if it has
 --   ARGV[1]  rid                 the request; every retry carries the same
 --   ARGV[2]  waiter_ttl_ms       0: do not queue
 --   ARGV[3]  ttl_ms
@@ -17,10 +18,11 @@
 --   ARGV[8]  member              our name in the index
 --
 --   returns {'taken', token}           ours, again with the same token when asked again
---           {'busy', hint_ms, position}  ask again after hint_ms; position -1 when not queued
+--           {'busy', hint_ms, position, ends}  ask again after hint_ms; position -1 when not
+--                              queued; ends: the liveness deadline that this ask has set, else 0
 --           {'gone'}                   this request was given up, released or broken before
-local lock, queue, alive, holders = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local fence, index, tomb = KEYS[5], KEYS[6], KEYS[7]
+local lock, queue, alive, waiters, holders = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local fence, index, tomb = KEYS[6], KEYS[7], KEYS[8]
 local rid, waiter_ttl, ttl, delay = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -55,6 +57,7 @@ local function live_head()
     if not head or ends > now then return head, ends end
     redis.call('ZREM', queue, head)
     redis.call('ZREM', alive, head)
+    redis.call('HDEL', waiters, head)
   end
   return '', now
 end
@@ -72,17 +75,22 @@ local readers_end = tonumber(redis.call('ZREVRANGE', holders, 0, 0, 'WITHSCORES'
 if not held[1] and readers_end <= now and (not head or head == rid or ARGV[5] == '0') then
   redis.call('ZREM', queue, rid)
   redis.call('ZREM', alive, rid)
+  redis.call('HDEL', waiters, rid)
   return take()
 end
 
+local alive_until = 0
 if waiter_ttl > 0 then
+  alive_until = now + waiter_ttl
   redis.call('ZADD', queue, 'NX', now_us, rid)
-  redis.call('ZADD', alive, now + waiter_ttl, rid)
-  redis.call('PEXPIRE', queue, 120000) -- longer than any waiter_ttl; each ask renews it
-  redis.call('PEXPIRE', alive, 120000)
+  redis.call('ZADD', alive, alive_until, rid)
+  if delay == 0 then redis.call('HSET', waiters, rid, table.concat({ARGV[3], ARGV[6], ARGV[7]}, '\n')) end
+  for _, key in ipairs({queue, alive, waiters}) do
+    redis.call('PEXPIRE', key, 120000) -- longer than any waiter_ttl; each ask renews it
+  end
 end
 local ends = head_ends or now
 if not head or head == rid then
   ends = held[1] and now + redis.call('PTTL', lock) or readers_end
 end
-return {'busy', math.max(ends - now, 1), redis.call('ZRANK', queue, rid) or -1}
+return {'busy', math.max(ends - now, 1), redis.call('ZRANK', queue, rid) or -1, alive_until}

@@ -1,37 +1,63 @@
--- lock_release: end this request, whatever became of it, and wake the next waiter.
+-- lock_release: end this request, whatever became of it, and hand the lock to the next waiter.
 --
---   KEYS[1]  lock        hash    the lease
+--   KEYS[1]  lock        hash    rid, token, identity, meta, since, until; expires with the lease
 --   KEYS[2]  queue       zset    waiters' rids by arrival
 --   KEYS[3]  alive       zset    waiters' rids by liveness deadline, server ms
---   KEYS[4]  tomb        string  how this request ended; a late arrival of it finds this
+--   KEYS[4]  waiters     hash    rid: ttl, identity and meta, one a line, of who may be handed it
+--   KEYS[5]  holders     zset    shared holders' rids by lease end, server ms
+--   KEYS[6]  fence       string  last token handed out in this bucket
+--   KEYS[7]  index       zset    what the bucket holds, by lease end, server ms
+--   KEYS[8]  tomb        string  how this request ended; a late arrival of it finds this
 --   ARGV[1]  rid
 --   ARGV[2]  tomb_ms             longer than a straggler of this request may live
 --   ARGV[3]  hold_ms             keep it taken until so long after it was taken
---   ARGV[4]  wake                channel prefix; a rid starts with its session's 16 characters
+--   ARGV[4]  member              our name in the index
+--   ARGV[5]  wake                channel prefix; a rid starts with its session's 16 characters
 --
 --   returns {'released'}  it was ours; the same answer when asked again
 --           {'not ours'}  it was never ours, or no longer; a queued request has left
 --           {'broken'}    an operator ended it
-local lock, queue, alive, tomb = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local rid, hold = ARGV[1], tonumber(ARGV[3])
-local function clock()
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
+--   publishes 'rid token ends': it is yours until ends, when your liveness was to end, or for
+--           your ttl if that is shorter; or just 'rid': ask again
+local lock, queue, alive, waiters = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local holders, fence, index, tomb, rid = KEYS[5], KEYS[6], KEYS[7], KEYS[8], ARGV[1]
+
+local function grant(head, ends, record, now, now_us)
+  local ttl, identity, meta = string.match(record, '^(%d+)\n([^\n]*)\n(.*)$')
+  local token = string.format('%.0f', now_us) -- tostring would lose digits
+  local last = redis.call('SET', fence, token, 'PX', 86400000, 'GET')
+  if last and tonumber(last) >= now_us then
+    token = string.format('%.0f', last + 1)
+    redis.call('SET', fence, token, 'PX', 86400000)
+  end
+  redis.call('ZREM', queue, head)
+  redis.call('ZREM', alive, head)
+  redis.call('HDEL', waiters, head)
+  local lasts = math.min(ends - now, tonumber(ttl))
+  redis.call('ZADD', index, now + lasts, ARGV[4])
+  redis.call('HSET', lock, 'rid', head, 'token', token, 'since', now, 'identity', identity, 'meta', meta)
+  redis.call('PEXPIRE', lock, lasts)
+  return head .. ' ' .. token .. ' ' .. string.format('%.0f', ends)
 end
 
--- Wake the first waiter that still asks; the dead before it are buried, so many a call.
-local function wake()
-  local now
+-- Serve the first waiter that still asks; the dead before it are buried, so many a call.
+local function hand_over()
+  local time, now
   for _ = 1, 1000 do
     local head = redis.call('ZRANGE', queue, 0, 0)[1]
     if not head then return end
-    now = now or clock()
-    if tonumber(redis.call('ZSCORE', alive, head) or 0) > now then
-      redis.call('PUBLISH', ARGV[4] .. string.sub(head, 1, 16), head)
+    time = time or redis.call('TIME')
+    now = now or time[1] * 1000 + math.floor(time[2] / 1000)
+    local ends = tonumber(redis.call('ZSCORE', alive, head) or 0)
+    if ends > now then
+      local record = redis.call('HGET', waiters, head)
+      local message = record and grant(head, ends, record, now, time[1] * 1000000 + time[2]) or head
+      redis.call('PUBLISH', ARGV[5] .. string.sub(head, 1, 16), message)
       return
     end
     redis.call('ZREM', queue, head)
     redis.call('ZREM', alive, head)
+    redis.call('HDEL', waiters, head)
   end
 end
 
@@ -40,19 +66,24 @@ if redis.call('HGET', lock, 'rid') ~= rid then
   if before then return {before} end
   redis.call('ZREM', queue, rid)
   redis.call('ZREM', alive, rid)
-  -- After these writes, which run when memory is full, the server lets this one pass too.
+  redis.call('HDEL', waiters, rid)
+  -- After these writes, which run when memory is full, the server lets the rest pass too.
   redis.call('SET', tomb, 'not ours', 'PX', ARGV[2])
-  if redis.call('EXISTS', lock) == 0 then wake() end
+  if redis.call('EXISTS', lock, holders) == 0 then hand_over() end
   return {'not ours'}
 end
 
-local cooling = hold > 0 and redis.call('HGET', lock, 'since') + hold - clock() or 0
+local cooling = 0
+if tonumber(ARGV[3]) > 0 then
+  local time = redis.call('TIME')
+  cooling = redis.call('HGET', lock, 'since') + ARGV[3] - time[1] * 1000 - math.floor(time[2] / 1000)
+end
 if cooling > 0 then
   redis.call('PEXPIRE', lock, cooling)
   redis.call('HSET', lock, 'rid', '')
 else
   redis.call('DEL', lock)
-  wake()
+  hand_over()
 end
 redis.call('SET', tomb, 'released', 'PX', ARGV[2])
 return {'released'}

@@ -3,11 +3,12 @@
 --   KEYS[1]  lock        hash    the lease of the one holder, when held alone
 --   KEYS[2]  queue       zset    waiters' rids by arrival; a shared one ends in 's'
 --   KEYS[3]  alive       zset    waiters' rids by liveness deadline, server ms
---   KEYS[4]  holders     zset    shared holders' rids by lease end, server ms
---   KEYS[5]  fence       string  last token handed out in this bucket
---   KEYS[6]  index       zset    what the bucket holds, by lease end, server ms
---   KEYS[7]  records     hash    rid: token, since, identity and meta, one a line; limit
---   KEYS[8]  tomb        string  how this very request ended, if it has
+--   KEYS[4]  waiters     hash    rid: ttl, identity and meta, one a line, of who may be handed it
+--   KEYS[5]  holders     zset    shared holders' rids by lease end, server ms
+--   KEYS[6]  fence       string  last token handed out in this bucket
+--   KEYS[7]  index       zset    what the bucket holds, by lease end, server ms
+--   KEYS[8]  records     hash    rid: token, since, identity and meta, one a line; limit
+--   KEYS[9]  tomb        string  how this very request ended, if it has
 --   ARGV[1]  rid                 the request; every retry carries the same
 --   ARGV[2]  waiter_ttl_ms       0: do not queue
 --   ARGV[3]  ttl_ms
@@ -18,10 +19,10 @@
 --   ARGV[8]  member              our name in the index
 --   ARGV[9]  wake                channel prefix; a rid starts with its session's 16 characters
 --
---   returns {'taken', token}, {'busy', hint_ms, position}, {'gone'}: as lock_acquire
+--   returns {'taken', token}, {'busy', hint_ms, position, ends}, {'gone'}: as lock_acquire
 --           {'limit', limit}  the present holders agreed on another limit
-local lock, queue, alive, holders = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local fence, index, records, tomb = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local lock, queue, alive, waiters, holders = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local fence, index, records, tomb = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local rid, waiter_ttl, ttl, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -34,6 +35,7 @@ local function live_head()
     if not head or ends > now then return head, ends end
     redis.call('ZREM', queue, head)
     redis.call('ZREM', alive, head)
+    redis.call('HDEL', waiters, head)
   end
   return '', now
 end
@@ -81,16 +83,17 @@ if redis.call('EXISTS', lock) == 0 and room and (not head or head == rid or ARGV
   return answer
 end
 
+local alive_until = 0
 if waiter_ttl > 0 then
+  alive_until = now + waiter_ttl
   redis.call('ZADD', queue, 'NX', time[1] * 1000000 + time[2], rid)
-  redis.call('ZADD', alive, now + waiter_ttl, rid)
+  redis.call('ZADD', alive, alive_until, rid)
   redis.call('PEXPIRE', queue, 120000) -- longer than any waiter_ttl; each ask renews it
   redis.call('PEXPIRE', alive, 120000)
 end
-local position = redis.call('ZRANK', queue, rid) or -1
 local ends = head_ends or now
 if not head or head == rid then
   local first = redis.call('ZRANGE', holders, 0, 0, 'WITHSCORES')[2]
   ends = math.max(now + redis.call('PTTL', lock), tonumber(first or now))
 end
-return {'busy', math.max(ends - now, 1), position}
+return {'busy', math.max(ends - now, 1), redis.call('ZRANK', queue, rid) or -1, alive_until}

@@ -3,18 +3,19 @@
 --   KEYS[1]  lock        hash    the lease of the one holder, when held alone
 --   KEYS[2]  queue       zset    waiters' rids by arrival; a shared one ends in 's'
 --   KEYS[3]  alive       zset    waiters' rids by liveness deadline, server ms
---   KEYS[4]  holders     zset    shared holders' rids by lease end, server ms
---   KEYS[5]  index       zset    what the bucket holds, by lease end, server ms
---   KEYS[6]  records     hash    what each shared holder said of itself
---   KEYS[7]  tomb        string  how this request ended; a late arrival of it finds this
+--   KEYS[4]  waiters     hash    rid: ttl, identity and meta, one a line, of who may be handed it
+--   KEYS[5]  holders     zset    shared holders' rids by lease end, server ms
+--   KEYS[6]  index       zset    what the bucket holds, by lease end, server ms
+--   KEYS[7]  records     hash    what each shared holder said of itself
+--   KEYS[8]  tomb        string  how this request ended; a late arrival of it finds this
 --   ARGV[1]  rid
 --   ARGV[2]  tomb_ms             longer than a straggler of this request may live
 --   ARGV[3]  member              our name in the index
 --   ARGV[4]  wake                channel prefix; a rid starts with its session's 16 characters
 --
 --   returns {'released'}, {'not ours'}, {'broken'}: as lock_release
-local lock, queue, alive, holders = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local index, records, tomb, rid = KEYS[5], KEYS[6], KEYS[7], ARGV[1]
+local lock, queue, alive, waiters, holders = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local index, records, tomb, rid = KEYS[6], KEYS[7], KEYS[8], ARGV[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
@@ -25,6 +26,7 @@ local function live_head()
     if not head or tonumber(redis.call('ZSCORE', alive, head) or 0) > now then return head end
     redis.call('ZREM', queue, head)
     redis.call('ZREM', alive, head)
+    redis.call('HDEL', waiters, head)
   end
 end
 

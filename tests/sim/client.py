@@ -143,7 +143,7 @@ class Client:
 
     # -- wakes ----------------------------------------------------------------------
 
-    def wake(self, rid: str, connection: int) -> None:
+    def wake(self, rid: str, rest: str, connection: int) -> None:
         """A message has come in."""
         box = self.mailboxes.get(rid)
         if connection != self.connection or not self.subscribed:
@@ -152,7 +152,7 @@ class Client:
             self.world.counts["wake for nobody"] += 1
         else:
             self.world.counts["woken"] += 1
-            box.put(True)
+            box.put(rest)
 
     def disconnect(self, least: float = 0.0) -> None:
         """Lose the subscription; subscribe again *least* seconds later or more."""
@@ -193,7 +193,7 @@ class Client:
             self._gap = False
             if self.world.reconnect_wakes:
                 for box in list(self.mailboxes.values()):
-                    box.put(False)
+                    box.put(None)
 
     def _reconnect(self) -> None:
         def retry(_: Trip, error: BaseException | None) -> None:

@@ -31,6 +31,7 @@ def edited(script: str, *edits: tuple[str, str]) -> dict[str, str]:
     return {script: source}
 
 
+PUBLISH = "redis.call('PUBLISH', ARGV[5] .. string.sub(head, 1, 16), message)"
 Patch = Callable[[], AbstractContextManager[Any]]
 
 
@@ -122,6 +123,47 @@ def _new_rid_each_time() -> Iterator[None]:
         return call(claim, f"{rid[:-9]}{next(count):08x}{rid[-1]}", queue=queue)
 
     with mock.patch.object(lock, "acquire_call", fresh):
+        yield
+
+
+@contextmanager
+def _handed_from_heard() -> Iterator[None]:
+    handed = lock._handed
+
+    def late(claim: Claim, asked: Reply, wake: Reply) -> int | None:
+        return handed(claim, asked._replace(asked_at=wake.heard_at), wake)
+
+    extend = lease.Lease._extend
+
+    def longer(self: lease.Lease, asked_at: float) -> None:
+        extend(self, self._clock() if self.lasts != self.ttl else asked_at)
+
+    with (
+        mock.patch.object(lock, "_handed", late),
+        mock.patch.object(lease.Lease, "_extend", longer),
+    ):
+        yield
+
+
+@contextmanager
+def _handed_for_the_ttl() -> Iterator[None]:
+    made: Any = lock.LockLease.__init__
+
+    def longer(self: Any, *args: Any, **clock: Any) -> None:
+        claim, *between, _ = args
+        made(self, claim, *between, claim.ttl, **clock)
+
+    with mock.patch.object(lock.LockLease, "__init__", longer):
+        yield
+
+
+@contextmanager
+def _handed_stale() -> Iterator[None]:
+    def believed(claim: Claim, asked: Reply, wake: Reply) -> int | None:
+        token, _, _ = (wake.value or "").partition(" ")
+        return int(token) if token else None
+
+    with mock.patch.object(lock, "_handed", believed):
         yield
 
 
@@ -228,10 +270,10 @@ MUTANTS = [
         lambda: edited(
             "lock_release",
             (
-                "redis.call('PUBLISH', ARGV[4] .. string.sub(head, 1, 16), head)",
+                PUBLISH,
                 (
-                    "for _, each in ipairs(redis.call('ZRANGE', queue, 0, -1)) do "
-                    "redis.call('PUBLISH', ARGV[4] .. string.sub(each, 1, 16), each) end"
+                    f"{PUBLISH} for _, each in ipairs(redis.call('ZRANGE', queue, 0, -1)) do "
+                    "redis.call('PUBLISH', ARGV[5] .. string.sub(each, 1, 16), each) end"
                 ),
             ),
         ),
@@ -241,15 +283,26 @@ MUTANTS = [
         "orderly",
         lambda: edited(
             "lock_release",
-            ("redis.call('PUBLISH', ARGV[4] .. string.sub(head, 1, 16), head)", ""),
+            (PUBLISH, ""),
         ),
     ),
     Mutant(
         "who gives up passes no wake on",
         "orderly",
         lambda: edited(
-            "lock_release", ("if redis.call('EXISTS', lock) == 0 then wake() end", "")
+            "lock_release",
+            ("if redis.call('EXISTS', lock, holders) == 0 then hand_over() end", ""),
         ),
+    ),
+    Mutant(
+        "handed over: counted from when it was heard", "rough", patch=_handed_from_heard
+    ),
+    Mutant("handed over: for the whole ttl", "rough", patch=_handed_for_the_ttl),
+    Mutant("handed over: a stale one is believed", "rough", patch=_handed_stale),
+    Mutant(
+        "handed over beside readers",
+        "readers and writers",
+        lambda: edited("lock_release", ("'EXISTS', lock, holders)", "'EXISTS', lock)")),
     ),
     Mutant("wake lost on reconnect", "orderly", world=(("reconnect_wakes", False),)),
     Mutant(

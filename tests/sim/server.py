@@ -147,6 +147,7 @@ class Server:
         if world.chance(world.faults.wake_lost):
             world.happened("wake lost", client.name)
         else:
-            rid = message.decode()
-            world.at(world.latency(), client.hear, client.wake, rid, client.connection)
+            rid, _, rest = message.decode().partition(" ")
+            wake = client.wake, rid, rest, client.connection
+            world.at(world.latency(), client.hear, *wake)
         return 1

@@ -44,7 +44,7 @@ def options(**changes: object) -> Options:
         "hold_at_least": 0.0,
         "max_hold": None,
         "lock_delay": 0.0,
-        "waiter_ttl": 1.0,
+        "waiter_ttl": 0.5,
         "meta": None,
     }
     return lock_options(NAMESPACE, "x", **(given | changes))  # type: ignore[arg-type]  # a dict of options
@@ -159,12 +159,12 @@ class Ledger:
 
 def maker(
     client: Client, ledger: Ledger, keeper: Keeper, rid: str
-) -> Callable[[int, float], LockLease]:
+) -> Callable[[int, float, float], LockLease]:
     """Return what makes the lease of this request, as a session does."""
     since = client.world.now
 
-    def make(token: int, asked_at: float) -> LockLease:
-        lease = LockLease(ledger.claim, rid, token, asked_at, clock=client.clock)
+    def make(token: int, asked_at: float, lasts: float) -> LockLease:
+        lease = LockLease(ledger.claim, rid, token, asked_at, lasts, clock=client.clock)
         asked, heard = client.world_time(asked_at), client.world.now
         ledger.grants.append(Grant(rid, lease, client, asked, heard, since))
         if keeper.add(lease, asked_at):

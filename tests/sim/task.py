@@ -34,14 +34,14 @@ class Mailbox:
     def __init__(self, task: Task[Any]) -> None:
         self.task = task
         self.waiting = False
-        self.pending: bool | None = None
+        self.pending: tuple[str | None] | None = None
 
-    def put(self, woken: bool) -> None:
+    def put(self, wake: str | None) -> None:
         """End the wait of the task, now or as soon as it begins."""
         if self.waiting:
-            self.task.answer(woken)
-        elif not self.pending:
-            self.pending = woken
+            self.task.answer(wake)
+        elif self.pending in (None, (None,)):
+            self.pending = (wake,)
 
 
 class Task(Generic[T]):
@@ -229,15 +229,15 @@ class Task(Generic[T]):
         if box is None or box.task is not self:
             raise AssertionError(f"{self.name} waits for {request.rid} without Listen")
         if box.pending is not None:
-            woken, box.pending = box.pending, None
-            return Reply(woken, self._asked_at, self._asked_at)
+            (wake,), box.pending = box.pending, None
+            return Reply(wake, self._asked_at, self._asked_at)
         box.waiting, self._box = True, box
         self.client.after(request.timeout, self._waited, box, self._step)
         return None
 
     def _waited(self, box: Mailbox, step: int) -> None:
         if step == self._step and box.waiting:
-            box.put(False)
+            box.put(None)
 
     def _rest(self, request: Rest) -> Reply | None:
         left = request.until - self._asked_at

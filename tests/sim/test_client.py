@@ -167,10 +167,10 @@ def test_a_client_may_kill_itself_and_its_other_tasks() -> None:
     assert here.counts["scripts"] == 0
 
 
-def waiter(client: Client, rid: str, timeout: float = 5.0) -> Scenario[bool]:
+def waiter(client: Client, rid: str, timeout: float = 5.0) -> Scenario[str | None]:
     yield Listen(rid, 1.0)
-    woken: bool = (yield Wait(rid, timeout)).value
-    return woken
+    wake: str | None = (yield Wait(rid, timeout)).value
+    return wake
 
 
 def waker(holder: str, rid: str, after: float = 1.0) -> Scenario[None]:
@@ -187,7 +187,7 @@ def test_a_published_rid_wakes_its_waiter() -> None:
     other = client.spawn(waiter(client, client.rid()))
     here.client("b").spawn(waker("b", rid, 0.9))
     assert here.finish(limit=20)
-    assert (task.result, other.result) == (True, False)
+    assert (task.result, other.result) == ("", None)
     assert here.counts["woken"] == 1
 
 
@@ -200,7 +200,7 @@ def test_a_wake_that_comes_early_is_kept() -> None:
         yield Listen(rid, 1.0)
         yield 3.0
         asked = (yield Wait(rid, 5.0)).value
-        assert asked is True
+        assert asked == ""
         return here.now
 
     task = client.spawn(late())
@@ -216,7 +216,7 @@ def test_a_lost_wake_costs_the_timeout() -> None:
     task = client.spawn(waiter(client, rid, 3.0))
     here.client("b").spawn(waker("b", rid, 0.9))
     assert here.finish(limit=20)
-    assert task.result is False
+    assert task.result is None
     assert here.counts["wake lost"] == 1
 
 
@@ -227,7 +227,7 @@ def test_a_disconnection_releases_every_waiter(drivers_are_right: bool) -> None:
     tasks = [client.spawn(waiter(client, client.rid(), 50.0)) for _ in range(3)]
     here.at(1, client.disconnect)
     assert here.finish(limit=100)
-    assert [task.result for task in tasks] == [False] * 3
+    assert [task.result for task in tasks] == [None] * 3
     assert client.subscribed
     assert (here.now < 10) is drivers_are_right
 
@@ -251,7 +251,7 @@ def test_a_wake_is_lost_while_its_session_is_disconnected() -> None:
     assert receivers == [0]
     assert here.finish(limit=20)
     assert receivers == [0, 1]
-    assert task.result is True
+    assert task.result == ""
 
 
 def test_a_wake_of_an_old_connection_comes_to_nothing() -> None:
@@ -259,9 +259,9 @@ def test_a_wake_of_an_old_connection_comes_to_nothing() -> None:
     client = here.client("a")
     rid = client.rid()
     task = client.spawn(waiter(client, rid, 4.0))
-    here.at(1, client.wake, rid, client.connection - 1)
+    here.at(1, client.wake, rid, "", client.connection - 1)
     assert here.finish(limit=20)
-    assert task.result is False
+    assert task.result is None
 
 
 SAY = "return redis.call('PUBLISH', 'w:' .. string.sub(ARGV[1], 1, 16), ARGV[1])"
@@ -287,16 +287,16 @@ def test_a_listen_without_answer_is_unreachable_and_made_up_for() -> None:
     client = here.client("a")
     rid = client.rid()
 
-    def story() -> Scenario[bool]:
+    def story() -> Scenario[str | None]:
         with pytest.raises(Unreachable):
             yield Listen(rid, 0.5)
         here.calm()
-        woken: bool = (yield Wait(rid, 50.0)).value
-        return woken
+        wake: str | None = (yield Wait(rid, 50.0)).value
+        return wake
 
     task = client.spawn(story())
     assert here.finish(limit=10)
-    assert client.subscribed and task.result is False
+    assert client.subscribed and task.result is None
 
 
 def test_a_deferred_call_is_made_when_the_server_answers() -> None:

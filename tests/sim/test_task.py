@@ -164,7 +164,7 @@ def test_an_interrupted_wait_leaves_the_next_one_alone() -> None:
 
     task = client.spawn(story())
     here.at(1, task.interrupt)
-    here.at(2, lambda: client.wake(rid, client.connection))
+    here.at(2, lambda: client.wake(rid, "", client.connection))
     assert here.finish(limit=30)
     assert task.result == pytest.approx(11, abs=0.1)
 
@@ -194,11 +194,11 @@ def test_a_wait_that_was_woken_leaves_the_next_one_alone() -> None:
         yield Listen(rid, 1.0)
         first = yield Wait(rid, 3.0)
         second = yield Wait(rid, 5.0)
-        assert [first.value, second.value] == [True, False]
+        assert [first.value, second.value] == ["", None]
         return here.now
 
     task = client.spawn(story())
-    here.at(1, lambda: client.wake(rid, client.connection))
+    here.at(1, lambda: client.wake(rid, "", client.connection))
     assert here.finish(limit=30)
     assert task.result == pytest.approx(6, abs=0.1)
 
