@@ -27,10 +27,11 @@ from .._core.ops import Call, Op
 from .._core.regress import Highest
 from ..errors import CoordError
 from . import clock, fork
-from .aio import Aio, AsyncClusterWires, KeeperTask, Line
+from .aio import Aio, KeeperTask
 from .awake import AsyncWakeLine
 from .blocking import Blocking, KeeperThread
 from .connect import AsyncSource, Source
+from .line import AsyncClusterWires, Line
 from .wake import WakeLine
 from .wire import ClusterWires, Wires
 

@@ -6,7 +6,18 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import Any, NamedTuple
 
+import hiredis
+
 from .._core.ops import Call
+
+#: hiredis says that a command is a tuple of one.
+_pack: Any = getattr(hiredis, "pack_command")  # noqa: B009  # so that it is Any
+
+
+def pack(command: tuple[Any, ...]) -> bytes:
+    """Return a command as it is sent."""
+    packed: bytes = _pack(command)
+    return packed
 
 
 class Script(NamedTuple):

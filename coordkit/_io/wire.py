@@ -6,17 +6,13 @@ from collections.abc import Sequence
 from threading import Condition
 from typing import Any, Protocol
 
-import hiredis
 from redis import exceptions as rx
 
 from .._core.ops import Call
 from ..errors import CoordError, Unreachable
 from .connect import CLUSTER_ERRORS, Source, cluster_error
 from .refusals import NO_ANSWER, coord_error
-from .scripts import by_digest, by_source
-
-#: Typed here: hiredis says that a command is a tuple of one.
-_pack: Any = hiredis.pack_command
+from .scripts import by_digest, by_source, pack
 
 
 class Asking(Protocol):
@@ -63,10 +59,10 @@ class Wire:
         self.connect(call.timeout)
         try:
             try:
-                self._send([_pack(by_digest(call))], 1)
+                self._send([pack(by_digest(call))], 1)
                 return self._read(call.timeout)
             except rx.NoScriptError:
-                self._send([_pack(by_source(call))], 1)
+                self._send([pack(by_source(call))], 1)
                 return self._read(call.timeout)
         except (rx.RedisError, *NO_ANSWER) as exc:
             raise self._refusal(exc) from exc
@@ -75,7 +71,7 @@ class Wire:
         """Run several scripts in one trip; a refusal stands in its call's place."""
         self.connect(timeout)
         try:
-            self._send([_pack(by_digest(call)) for call in calls], len(calls))
+            self._send([pack(by_digest(call)) for call in calls], len(calls))
             answers = [self._heard(timeout) for _ in calls]
         except (rx.RedisError, *NO_ANSWER) as exc:
             raise self._refusal(exc) from exc
