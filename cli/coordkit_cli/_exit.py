@@ -1,0 +1,97 @@
+"""What every exit code means, and which error has which."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """The exit codes that are our own: those of sysexits.h, flock(1) and the shells."""
+
+    OK = 0
+    #: a question was answered *no*
+    NO = 1
+    USAGE = 64
+    #: Redis gave no answer, or refused
+    UNREACHABLE = 69
+    #: something that must not happen
+    BUG = 70
+    #: others kept the lock
+    NOT_ACQUIRED = 75
+    LEASE_LOST = 76
+    NOT_PERMITTED = 77
+    #: bad or unsafe configuration
+    CONFIG = 78
+    #: 128 + SIGINT
+    INTERRUPTED = 130
+    #: 128 + SIGPIPE: whoever read our output has closed it
+    HUNG_UP = 141
+
+
+#: By the name of the error: naming the class would import the library, and so redis.
+#: The most special class that is listed counts.
+CODES = {
+    "Unreachable": Exit.UNREACHABLE,
+    "LockTimeout": Exit.NOT_ACQUIRED,
+    "LeaseLost": Exit.LEASE_LOST,
+    "NotHeld": Exit.LEASE_LOST,
+    "StaleToken": Exit.NO,
+    "FenceRegression": Exit.UNREACHABLE,
+    "NoLeader": Exit.NO,
+    "EmptyRing": Exit.NO,
+    "KeyConflict": Exit.CONFIG,
+    "Unsupported": Exit.CONFIG,
+    "Refused": Exit.UNREACHABLE,
+    "NotPermitted": Exit.NOT_PERMITTED,
+}
+
+#: What to do next, where the error does not say it.
+_ADVICE = {
+    "Unreachable": "is it running? The URL comes from {source}; --url or COORDKIT_URL "
+    "names another",
+    "NotPermitted": "check the user and the password (the URL comes from {source}) and "
+    "what the server's ACL allows",
+    "Refused": "nothing was done; the server's log may say more",
+    "KeyConflict": "choose another name, or another --namespace",
+}
+
+
+class Failure(Exception):
+    """Ends the program with *code* and one line on stderr."""
+
+    def __init__(self, message: str, code: Exit) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def kind_of(error: BaseException) -> str | None:
+    """Return the name under which *error* is listed; None if it is none of coordkit's."""
+    names = [cls.__name__ for cls in type(error).__mro__]
+    if "CoordError" not in names:
+        return None
+    return next((name for name in names if name in CODES), None)
+
+
+def failure(error: BaseException, source: str) -> Failure:
+    """Return what *error* means to the user; *source*: what had named the server."""
+    kind = kind_of(error)
+    if kind is None and isinstance(error, OSError):
+        return Failure(str(error), Exit.BUG)  # ours to foresee; yet it says it all
+    if kind is None:
+        return Failure(f"this is a bug, please report it: {_pinned(error)}", Exit.BUG)
+    said = str(error).rstrip(".")
+    advice = _ADVICE.get(kind, "").format(source=source)
+    return Failure(f"{said}; {advice}" if advice else said, CODES[kind])
+
+
+def _pinned(error: BaseException) -> str:
+    """Return what was raised and where, in one line: all that a report needs at first."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = ""
+    if trace is not None:
+        code = trace.tb_frame.f_code
+        name = code.co_filename.replace("\\", "/").rpartition("/")[2]
+        where = f" (in {code.co_name}, {name}:{trace.tb_lineno})"
+    return f"{type(error).__name__}: {error}{where}"

@@ -1,0 +1,53 @@
+"""A program to run and a server to run it against."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.program import Program
+from cli.traces import MARK
+from coordkit import Session
+from support.servers import RedisServer
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    """`coordkit`, which knows no server."""
+    return Program(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[RedisServer]:
+    acl = [
+        "user shop on >pw ~ck:1:shop:* &* +@all",
+        "user reader on >pw ~* &* +@all -evalsha -eval",
+    ]
+    with RedisServer(acl=acl) as started:
+        yield started
+
+
+@pytest.fixture
+def session(server: RedisServer) -> Iterator[Session]:
+    """A session of somebody else, on an empty server."""
+    with server.client() as client:
+        client.flushall()
+    with Session(server.url) as session:
+        yield session
+
+
+@pytest.fixture
+def coordkit(program: Program, session: Session, server: RedisServer) -> Program:
+    """`coordkit`, which knows the server by COORDKIT_URL."""
+    program.env["COORDKIT_URL"] = server.url
+    return program
+
+
+@pytest.fixture
+def mark(program: Program) -> str:
+    """What every process that a demo starts has in its environment."""
+    mark = program.env[MARK] = secrets.token_hex(16)
+    return mark
