@@ -75,14 +75,15 @@ class Lock:
         """Return who holds the lock, or None.  It may have changed since."""
         return self._engine.run(_inspect.info(self.name, self._options.keys))
 
-    def break_(self, *, reason: str = "") -> LockInfo | None:
+    def break_(self, *, reason: str = "", holder: str | None = None) -> LockInfo | None:
         """
         Take the lock from its holder; return who that was, or None.
 
         The holder learns it at its next renewal, and may act until then: its token
-        is what keeps it out.  *reason* is logged here.
+        is what keeps it out.  *reason* is logged here.  *holder*, as `info` told it:
+        take it from nobody else.
         """
-        return self._engine.break_(self.name, reason)
+        return self._engine.break_(self.name, reason, holder)
 
     def revoke(self) -> LockInfo | None:
         """Ask the holder to let go: its lease is lost at its next renewal; return who it is."""
@@ -164,14 +165,17 @@ class AsyncLock:
         """Return who holds the lock, or None.  It may have changed since."""
         return await self._engine.run(_inspect.info(self.name, self._options.keys))
 
-    async def break_(self, *, reason: str = "") -> LockInfo | None:
+    async def break_(
+        self, *, reason: str = "", holder: str | None = None
+    ) -> LockInfo | None:
         """
         Take the lock from its holder; return who that was, or None.
 
         The holder learns it at its next renewal, and may act until then: its token
-        is what keeps it out.  *reason* is logged here.
+        is what keeps it out.  *reason* is logged here.  *holder*, as `info` told it:
+        take it from nobody else.
         """
-        return await self._engine.break_(self.name, reason)
+        return await self._engine.break_(self.name, reason, holder)
 
     async def revoke(self) -> LockInfo | None:
         """Ask the holder to let go: its lease is lost at its next renewal; return who it is."""

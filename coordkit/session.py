@@ -73,6 +73,11 @@ class Session:
         return self._engine.namespace
 
     @property
+    def address(self) -> str:
+        """Where it leads, without secrets."""
+        return self._engine.source.address
+
+    @property
     def identity(self) -> str:
         """Who this process is, for whoever asks who holds a lock."""
         return self._engine.identity
@@ -177,7 +182,7 @@ class Session:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Session {self._engine.source.address} namespace={self.namespace!r}>"
+        return f"<Session {self.address} namespace={self.namespace!r}>"
 
 
 class AsyncSession:
@@ -213,6 +218,11 @@ class AsyncSession:
     def namespace(self) -> str:
         """What keeps this session's names apart from those of others."""
         return self._engine.namespace
+
+    @property
+    def address(self) -> str:
+        """Where it leads, without secrets."""
+        return self._engine.source.address
 
     @property
     def identity(self) -> str:
@@ -319,9 +329,7 @@ class AsyncSession:
         await self.close()
 
     def __repr__(self) -> str:
-        return (
-            f"<AsyncSession {self._engine.source.address} namespace={self.namespace!r}>"
-        )
+        return f"<AsyncSession {self.address} namespace={self.namespace!r}>"
 
 
 def call_seconds(timeout: float | timedelta) -> float:

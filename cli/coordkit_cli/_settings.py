@@ -115,7 +115,7 @@ class Settings:
             raise Failure(f"{where.source}: {error}", Exit.CONFIG) from None
         self.source = where.source
         if self.loudness > 0 and not namespace:
-            address = session._engine.source.address
+            address = session.address
             note(
                 f"{address} (from {where.source}), namespace {name.value} "
                 f"(from {name.source})"

@@ -112,7 +112,7 @@ def _say_where(
 ) -> None:
     where = chosen.told
     if chosen.kind == "given":
-        where = session._engine.source.address
+        where = session.address
         text = (
             f"Using {where} (from {settings.url.source}), in the namespace "
             f"{session.namespace} and nowhere else."

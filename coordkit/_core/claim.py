@@ -6,13 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from .keys import LockKeys, check_name, lock_keys, wake_prefix
 from .lock import Claim
 from .span import call_timeout, milliseconds, seconds, ttl_seconds
 
 LARGEST_META = 4096
+DEEPEST_META = 16
 LONGEST_WAITER_TTL = 60.0
 MOST_SLOTS = 100_000
 
@@ -148,6 +149,8 @@ def meta_text(meta: Mapping[str, Any] | None) -> str:
         return "{}"
     if not isinstance(meta, Mapping):
         raise TypeError(f"meta is a mapping, not {type(meta).__name__}: {meta!r:.80}")
+    if not _shallow(meta, DEEPEST_META):
+        raise ValueError(f"meta is nested deeper than {DEEPEST_META} levels")
     try:
         stored = json.dumps(dict(meta), separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError) as exc:
@@ -157,3 +160,15 @@ def meta_text(meta: Mapping[str, Any] | None) -> str:
             f"meta is {len(stored)} bytes long; allowed are {LARGEST_META}"
         )
     return stored
+
+
+def _shallow(value: Any, levels: int) -> bool:
+    """Whether a value has at most so many levels: a reader must not run out of stack."""
+    inner: Any
+    if isinstance(value, Mapping):
+        inner = cast("Any", value).values()
+    elif isinstance(value, list | tuple):
+        inner = cast("Any", value)
+    else:
+        return True
+    return levels > 0 and all(_shallow(each, levels - 1) for each in inner)

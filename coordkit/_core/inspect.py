@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from ..errors import CoordError
+from ..errors import CoordError, KeyConflict
 from .keys import LockKeys, in_bucket, index_keys, lock_keys
 from .ops import Call, Op, Pipeline
 from .reply import number, text
@@ -80,19 +81,24 @@ def listing(namespace: str) -> Op[list[LockInfo]]:
     for name, value in zip(names, reply.value, strict=True):
         if isinstance(value, CoordError):
             continue  # a foreign value at this key: it is no lock, and hides no other
-        seen = _info(name, value)
-        if seen is not None:
-            found.append(seen)
+        with suppress(KeyConflict):
+            seen = _info(name, value)
+            if seen is not None:
+                found.append(seen)
     return found
 
 
-def break_(name: str, namespace: str, wake: str) -> Op[LockInfo | None]:
-    """Take *name* from every holder it has at present; return who that was."""
+def break_(
+    name: str, namespace: str, wake: str, holder: str | None
+) -> Op[LockInfo | None]:
+    """Take *name* from its present holders, or from *holder* only; return who had it."""
     keys = lock_keys(namespace, name)
     seen = yield from info(name, keys)
-    if seen is None:
+    if seen is None or not any(holder in (None, h.holder) for h in seen.holders):
         return None
     for held in seen.holders:
+        if holder not in (None, held.holder):
+            continue
         tomb_ms = int(held.expires_in * 1000) + BROKEN_MS
         yield Call(
             "lock_break",
@@ -175,20 +181,23 @@ def _info(name: str, value: list[Any]) -> LockInfo | None:
 
 def _holder(rid: str, ends_ms: Any, record: list[str]) -> Holder:
     token, since, identity, meta = [*record, "", "", "", ""][:4]
-    return Holder(
-        holder=rid,
-        identity=identity,
-        token=int(token or 0),
-        expires_in=max(0, number(ends_ms)) / 1000,
-        since=int(since or 0) / 1000,
-        meta=_meta(meta),
-    )
+    try:
+        return Holder(
+            holder=rid,
+            identity=identity,
+            token=int(token or 0),
+            expires_in=max(0, number(ends_ms)) / 1000,
+            since=int(since or 0) / 1000,
+            meta=_meta(meta),
+        )
+    except ValueError:
+        raise KeyConflict(f"what is kept of holder {rid!r} is not ours") from None
 
 
 def _meta(stored: str) -> Mapping[str, Any]:
     try:
         meta: Any = json.loads(stored or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}  # written by somebody else: of no meaning to us
     return cast("Mapping[str, Any]", meta) if isinstance(meta, dict) else {}
 

@@ -181,10 +181,11 @@ class Engine(_Common):
                 with suppress(CoordError):
                     self.release(lease)
 
-    def break_(self, name: str, reason: str) -> LockInfo | None:
+    def break_(self, name: str, reason: str, holder: str | None) -> LockInfo | None:
         """Take a lock from its holder."""
         wake = wake_prefix(self.namespace)
-        return _broken(self.run(inspect.break_(name, self.namespace, wake)), reason)
+        seen = self.run(inspect.break_(name, self.namespace, wake, holder))
+        return _broken(seen, reason)
 
     def close(self) -> None:
         """Close every connection; what is still held ends by its ttl."""
@@ -284,10 +285,12 @@ class AsyncEngine(_Common):
                 with suppress(CoordError):
                     await self.release(lease)
 
-    async def break_(self, name: str, reason: str) -> LockInfo | None:
+    async def break_(
+        self, name: str, reason: str, holder: str | None
+    ) -> LockInfo | None:
         """Take a lock from its holder."""
         wake = wake_prefix(self.namespace)
-        seen = await self.run(inspect.break_(name, self.namespace, wake))
+        seen = await self.run(inspect.break_(name, self.namespace, wake, holder))
         return _broken(seen, reason)
 
     async def close(self) -> None:

@@ -25,7 +25,16 @@ _NOT_NOW_TYPES = (
     rx.TryAgainError,
     rx.MasterDownError,
 )
-_FORBIDDEN = ("NOPERM", "NOAUTH", "WRONGPASS", "ACL failure", "has no permissions")
+_FORBIDDEN = (
+    "NOPERM",
+    "NOAUTH",
+    "WRONGPASS",
+    "ACL failure",
+    "has no permissions",
+    # inside a script, Redis 7.0
+    "can't run this command",
+    "can't access at least one of the",
+)
 _IN_A_CLUSTER = "the server is part of a cluster: connect with redis+cluster://"
 
 #: Everything that a connection may raise for want of an answer.

@@ -36,9 +36,10 @@ local function take()
     token = string.format('%.0f', last + 1)
     redis.call('SET', fence, token, 'PX', 86400000)
   end
-  if time[2] % 16 == 0 then redis.call('ZREMRANGEBYSCORE', index, '-inf', now) end
-  if redis.call('ZADD', index, now + ttl + delay, ARGV[8]) == 1 then
-    redis.call('PEXPIRE', index, 691200000) -- 8 days: longer than any lease
+  local added = redis.call('ZADD', index, now + ttl + delay, ARGV[8])
+  if added == 1 or time[2] % 16 == 0 then -- now and then: a name in constant use is not added again
+    redis.call('ZREMRANGEBYSCORE', index, '-inf', now)
+    if redis.call('PTTL', index) < ttl + delay then redis.call('PEXPIRE', index, 2 * (ttl + delay)) end
   end
   redis.call('HSET', lock, 'rid', rid, 'token', token, 'since', now, 'identity', ARGV[6], 'meta', ARGV[7])
   if delay > 0 then redis.call('HSET', lock, 'until', now + ttl) end

@@ -32,6 +32,7 @@ local function renew(i)
   redis.call('PEXPIRE', lock, ttl + delay)
   if held[2] then redis.call('HSET', lock, 'until', now + ttl) end
   redis.call('ZADD', index, now + ttl + delay, ARGV[5*i])
+  if redis.call('PTTL', index) < ttl + delay then redis.call('PEXPIRE', index, 2 * (ttl + delay)) end
   return 'kept'
 end
 

@@ -41,8 +41,9 @@ local function live_head()
 end
 
 local function hold(token)
-  redis.call('ZADD', index, now + math.max(ttl, redis.call('PTTL', holders)), ARGV[8])
-  redis.call('PEXPIRE', index, 691200000) -- 8 days: longer than any lease
+  local lasts = math.max(ttl, redis.call('PTTL', holders))
+  redis.call('ZADD', index, now + lasts, ARGV[8])
+  if redis.call('PTTL', index) < lasts then redis.call('PEXPIRE', index, 2 * lasts) end
   redis.call('ZADD', holders, now + ttl, rid)
   redis.call('HSET', records, rid, table.concat({token, string.format('%.0f', now), ARGV[6], ARGV[7]}, '\n'), 'limit', ARGV[4])
   if redis.call('PTTL', holders) < ttl then

@@ -32,6 +32,7 @@ local function renew(i)
   redis.call('PEXPIRE', records, lasts)
   redis.call('ZADD', holders, now + ttl, rid)
   redis.call('ZADD', KEYS[5*i-2], now + lasts, ARGV[4*i])
+  if redis.call('PTTL', KEYS[5*i-2]) < lasts then redis.call('PEXPIRE', KEYS[5*i-2], 2 * lasts) end
   return 'kept'
 end
 
