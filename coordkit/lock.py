@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Generator
+from collections.abc import Coroutine, Generator
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -190,10 +190,10 @@ class AsyncLock:
             )
         return self._claim
 
-    async def _acquire(
+    def _acquire(
         self, timeout: float | None, *, queue: bool
-    ) -> AsyncLease | None:
-        return await self._engine.acquire(
+    ) -> Coroutine[Any, Any, AsyncLease | None]:
+        return self._engine.acquire(
             self._asked(), self._lease, timeout=timeout, queue=queue
         )
 

@@ -8,7 +8,7 @@ They come with coordkit: there is nothing to import::
         with a.lock("invoices").acquire():
             assert b.lock("invoices").try_acquire() is None
 
-Each test has a server of its own: fakeredis, inside the test's process, for which
+Each test has a `Server` of its own: fakeredis, inside the test's process, for which
 ``pip install coordkit[test]`` is needed.  Where COORDKIT_TEST_URL is set, it is a
 random namespace of that real server instead, which is emptied after the test.
 
