@@ -1,31 +1,82 @@
-"""Coordination for worker processes that already have a Redis: flock for a fleet."""
+"""
+Coordination for worker processes that already have a Redis: flock for a fleet.
+
+Names are imported when they are first used: a test run that merely has coordkit's
+plugin, or ``coordkit --help``, does not pay for redis.
+"""
 
 from __future__ import annotations
 
-from ._core.inspect import Holder, LockInfo
-from ._core.lease import Reason, State
-from ._io.loss import AsyncLost, Lost
-from .errors import (
-    CoordError,
-    EmptyRing,
-    FenceRegression,
-    KeyConflict,
-    LeadershipLost,
-    LeaseLost,
-    LockTimeout,
-    NoLeader,
-    NotHeld,
-    NotPermitted,
-    Refused,
-    StaleToken,
-    Unreachable,
-    Unsupported,
-)
-from .fence import AsyncFence, Fence
-from .lease import AsyncLease, Lease
-from .lock import AsyncLock, Lock
-from .lock_all import AsyncLeases, AsyncLockAll, Leases, LockAll
-from .session import AsyncSession, Session
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._core.inspect import Holder, LockInfo
+    from ._core.lease import Reason, State
+    from ._io.loss import AsyncLost, Lost
+    from .errors import (
+        CoordError,
+        EmptyRing,
+        FenceRegression,
+        KeyConflict,
+        LeadershipLost,
+        LeaseLost,
+        LockTimeout,
+        NoLeader,
+        NotHeld,
+        NotPermitted,
+        Refused,
+        StaleToken,
+        Unreachable,
+        Unsupported,
+    )
+    from .fence import AsyncFence, Fence
+    from .lease import AsyncLease, Lease
+    from .lock import AsyncLock, Lock
+    from .lock_all import AsyncLeases, AsyncLockAll, Leases, LockAll
+    from .session import AsyncSession, Session
+else:
+    from importlib import import_module
+
+    _FROM = {
+        "._core.inspect": ("Holder", "LockInfo"),
+        "._core.lease": ("Reason", "State"),
+        "._io.loss": ("AsyncLost", "Lost"),
+        ".errors": (
+            "CoordError",
+            "EmptyRing",
+            "FenceRegression",
+            "KeyConflict",
+            "LeadershipLost",
+            "LeaseLost",
+            "LockTimeout",
+            "NoLeader",
+            "NotHeld",
+            "NotPermitted",
+            "Refused",
+            "StaleToken",
+            "Unreachable",
+            "Unsupported",
+        ),
+        ".fence": ("AsyncFence", "Fence"),
+        ".lease": ("AsyncLease", "Lease"),
+        ".lock": ("AsyncLock", "Lock"),
+        ".lock_all": ("AsyncLeases", "AsyncLockAll", "Leases", "LockAll"),
+        ".session": ("AsyncSession", "Session"),
+    }
+
+    def __getattr__(name: str) -> object:
+        """Import a public name when it is first asked for."""
+        module = next((m for m, names in _FROM.items() if name in names), None)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(module, __name__), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        """Return the public names, imported or not."""
+        return sorted({*globals(), *__all__})
+
 
 __version__ = "0.1.0"
 

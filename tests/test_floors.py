@@ -20,7 +20,8 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LONGEST_FILE = 400
+#: What users install and newcomers read; and a table of cases may be longer.
+LONGEST_FILE, LONGEST_TEST = 400, 550
 
 #: What could wait, read a clock or draw a random number; or decide in our place.
 NOT_IN_CORE = {
@@ -192,7 +193,11 @@ def test_no_file_is_longer_than_one_cares_to_read() -> None:
         for folder in folders
         for path in (ROOT / folder).rglob("*.py")
     }
-    assert {p: size for p, size in sizes.items() if size > LONGEST_FILE} == {}
+    assert {p: size for p, size in sizes.items() if size > _longest(p)} == {}
+
+
+def _longest(path: str) -> int:
+    return LONGEST_TEST if path.startswith("tests") else LONGEST_FILE
 
 
 # -- the reader itself ------------------------------------------------------------
