@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ._core.inspect import Holder, LockInfo
-    from ._core.lease import Reason, State
+    from ._core.lease import State
     from ._io.loss import AsyncLost, Lost
     from .errors import (
         CoordError,
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         NoLeader,
         NotHeld,
         NotPermitted,
+        Reason,
         Refused,
         StaleToken,
         Unreachable,
@@ -39,7 +40,7 @@ else:
 
     _FROM = {
         "._core.inspect": ("Holder", "LockInfo"),
-        "._core.lease": ("Reason", "State"),
+        "._core.lease": ("State",),
         "._io.loss": ("AsyncLost", "Lost"),
         ".errors": (
             "CoordError",
@@ -52,6 +53,7 @@ else:
             "NoLeader",
             "NotHeld",
             "NotPermitted",
+            "Reason",
             "Refused",
             "StaleToken",
             "Unreachable",

@@ -25,10 +25,39 @@ is sent.  Exceptions of the Redis client never reach the surface: they are the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from enum import StrEnum
 
-if TYPE_CHECKING:
-    from ._core.lease import Reason
+
+class Reason(StrEnum):
+    """Why a lease is lost."""
+
+    EXPIRED = "expired"
+    STOLEN = "stolen"
+    BROKEN = "broken"
+    EVICTED = "evicted"
+    DATA_LOST = "data_lost"
+    REVOKED = "revoked"
+    UNKEPT = "unkept"
+    CONFLICT = "conflict"
+    FORKED = "forked"
+
+    @property
+    def why(self) -> str:
+        """What happened, in words."""
+        return _WHY[self]
+
+
+_WHY = {
+    Reason.EXPIRED: "its deadline passed before a renewal succeeded",
+    Reason.STOLEN: "another holder has it",
+    Reason.BROKEN: "an operator broke it",
+    Reason.EVICTED: "its key is gone from the server, evicted or deleted",
+    Reason.DATA_LOST: "the server lost its data",
+    Reason.REVOKED: "its holder was asked to let go",
+    Reason.UNKEPT: "the keeper that renewed it has stopped",
+    Reason.CONFLICT: "its key was overwritten by something else",
+    Reason.FORKED: "it belongs to the process that forked this one",
+}
 
 
 class CoordError(Exception):

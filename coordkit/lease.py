@@ -22,11 +22,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from ._core import lock as _core
-from ._core.lease import Reason, State
+from ._core.lease import State
 from ._core.lock import Claim
 from ._io import clock
 from ._io.loss import AsyncLost, Lost, Scope
-from .errors import CoordError, NotHeld
+from .errors import CoordError, NotHeld, Reason
 
 if TYPE_CHECKING:
     from ._io.engine import AsyncEngine, Engine

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from ._core.keys import LockKeys
-    from ._core.lease import Reason
+    from .errors import Reason
     from .lease import AsyncLease, Lease
     from .session import AsyncSession, Session
 
@@ -139,7 +139,7 @@ class Server:
         Its holder is told ``expired``.  The lock is free for the next waiter, or, if
         it has a ``lock_delay``, after that.
         """
-        from ._core.lease import Reason
+        from .errors import Reason
 
         self._way_of(lease).lose(lease, Reason.EXPIRED)
         claim = lease._claim

@@ -21,8 +21,8 @@ from itertools import groupby
 from typing import Any, NamedTuple
 from weakref import ref
 
-from ..errors import CoordError
-from .lease import Lease, Reason, Renewal
+from ..errors import CoordError, Reason
+from .lease import Lease, Renewal
 from .ops import Call, Op, Pipeline, Rest
 from .reply import text
 from .span import LONGEST_CALL, call_timeout

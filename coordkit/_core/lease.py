@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from enum import Enum, StrEnum
+from enum import Enum
 from typing import NamedTuple
 
-from ..errors import LeaseLost, NotHeld
+from ..errors import LeaseLost, NotHeld, Reason
 from .span import milliseconds
 
 Clock = Callable[[], float]
@@ -35,38 +35,6 @@ class State(Enum):
     AT_RISK = "at risk"
     LOST = "lost"
     RELEASED = "released"
-
-
-class Reason(StrEnum):
-    """Why a lease is lost."""
-
-    EXPIRED = "expired"
-    STOLEN = "stolen"
-    BROKEN = "broken"
-    EVICTED = "evicted"
-    DATA_LOST = "data_lost"
-    REVOKED = "revoked"
-    UNKEPT = "unkept"
-    CONFLICT = "conflict"
-    FORKED = "forked"
-
-    @property
-    def why(self) -> str:
-        """What happened, in words."""
-        return _WHY[self]
-
-
-_WHY = {
-    Reason.EXPIRED: "its deadline passed before a renewal succeeded",
-    Reason.STOLEN: "another holder has it",
-    Reason.BROKEN: "an operator broke it",
-    Reason.EVICTED: "its key is gone from the server, evicted or deleted",
-    Reason.DATA_LOST: "the server lost its data",
-    Reason.REVOKED: "its holder was asked to let go",
-    Reason.UNKEPT: "the keeper that renewed it has stopped",
-    Reason.CONFLICT: "its key was overwritten by something else",
-    Reason.FORKED: "it belongs to the process that forked this one",
-}
 
 
 class Renewal(NamedTuple):

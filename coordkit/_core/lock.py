@@ -22,11 +22,12 @@ from ..errors import (
     KeyConflict,
     LeaseLost,
     LockTimeout,
+    Reason,
     Refused,
     Unreachable,
 )
 from .keys import LockKeys
-from .lease import Clock, Lease, Reason, Renewal, State, believed_until
+from .lease import Clock, Lease, Renewal, State, believed_until
 from .ops import Call, Defer, Listen, Op, Reply, Rest, Wait
 from .reply import number, text
 from .span import milliseconds

@@ -21,11 +21,10 @@ from .._core import inspect, lock
 from .._core.inspect import LockInfo
 from .._core.keeper import Keeper
 from .._core.keys import wake_prefix
-from .._core.lease import Reason
 from .._core.lock import Claim, LockLease
 from .._core.ops import Call, Op
 from .._core.regress import Highest
-from ..errors import CoordError
+from ..errors import CoordError, Reason
 from . import clock, fork
 from .aio import Aio, KeeperTask
 from .awake import AsyncWakeLine

@@ -6,7 +6,8 @@ import asyncio
 from contextlib import suppress
 from threading import Event
 
-from .._core.lease import Lease, Reason
+from .._core.lease import Lease
+from ..errors import Reason
 
 #: A wait is looked up from this often: timers stand still while the machine is
 #: suspended, and the clock of the leases does not.
