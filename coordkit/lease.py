@@ -48,9 +48,9 @@ class _Held(_core.LockLease):
 
     def _let_go(self) -> bool:
         """Note one release; return True if it is the last one and must be sent."""
-        if self._ends and self._ends[0] is State.RELEASED:
+        if self._ended is State.RELEASED:
             raise NotHeld(self.name, "it was released before")
-        if self._ends and self._ends[0] is Reason.FORKED:
+        if self._ended is Reason.FORKED:
             warnings.warn(
                 f"{self!r} belongs to the parent process: not released by its fork",
                 RuntimeWarning,
@@ -64,13 +64,13 @@ class _Held(_core.LockLease):
 
     def _unfinished(self) -> bool:
         """Whether leaving a ``with`` has something left to release."""
-        return not (self._ends and self._ends[0] is State.RELEASED)
+        return self._ended is not State.RELEASED
 
     def __del__(self) -> None:
         # Nothing is released from here: an object that is collected in the wrong
         # process or thread would free a lock in use.  The keeper knows leases only
         # weakly, so this one ends by itself.
-        if not getattr(self, "_ends", True) and self.held:
+        if hasattr(self, "_ended") and self.held:
             warnings.warn(
                 f"{self!r} was dropped without release: it ends by its ttl",
                 ResourceWarning,
@@ -153,7 +153,7 @@ class AsyncLease(_Held):
 
     __slots__ = ("_engine", "_scopes")
     _engine: AsyncEngine
-    _scopes: list[Scope]
+    _scopes: list[Scope] | None
 
     def __init__(
         self,
@@ -166,7 +166,7 @@ class AsyncLease(_Held):
     ) -> None:
         super().__init__(claim, rid, token, asked_at, lasts)
         self._engine = engine
-        self._scopes = []
+        self._scopes = None
 
     @property
     def lost(self) -> AsyncLost:
@@ -195,6 +195,7 @@ class AsyncLease(_Held):
             await self._engine.release(self)
 
     async def __aenter__(self) -> Self:
+        self._scopes = self._scopes or []
         self._scopes.append(Scope(self))
         return self
 
@@ -204,7 +205,7 @@ class AsyncLease(_Held):
         exc: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        ours = self._scopes.pop().close(exc)
+        ours = self._scopes.pop().close(exc) if self._scopes else False
         reason = self.reason
         problem: CoordError | None = None
         if self._unfinished():

@@ -61,7 +61,7 @@ class Lease(ABC):
     __slots__ = (
         "__weakref__",
         "_clock",
-        "_ends",
+        "_ended",
         "_not_after",
         "_watchers",
         "deadline",
@@ -91,9 +91,8 @@ class Lease(ABC):
         self.ttl = ttl
         self._clock = clock
         self._not_after = None if max_hold is None else asked_at + max_hold
-        # Appending is atomic, so of two threads that end it the first one wins.
-        self._ends: list[State | Reason] = []
-        self._watchers: list[Callable[[], None]] = []
+        self._ended: State | Reason | None = None
+        self._watchers: list[Callable[[], None]] | None = None
         #: when the keeper will renew it next, on our clock
         self.due = 0.0
         self.deadline = 0.0
@@ -106,8 +105,8 @@ class Lease(ABC):
     @property
     def state(self) -> State:
         """Where the lease stands at this instant, by the holder's own clock."""
-        if self._ends:
-            return State.RELEASED if self._ends[0] is State.RELEASED else State.LOST
+        if self._ended is not None:
+            return State.RELEASED if self._ended is State.RELEASED else State.LOST
         now = self._clock()
         if now >= self.deadline:
             return State.LOST
@@ -118,23 +117,24 @@ class Lease(ABC):
     @property
     def held(self) -> bool:
         """Whether the holder may still act."""
-        return not self._ends and self._clock() < self.deadline
+        return self._ended is None and self._clock() < self.deadline
 
     @property
     def reason(self) -> Reason | None:
         """Why it is lost; None while it is not."""
-        if self._ends:
-            how = self._ends[0]
-            return how if isinstance(how, Reason) else None
+        if self._ended is not None:
+            return self._ended if isinstance(self._ended, Reason) else None
         return Reason.EXPIRED if self._clock() >= self.deadline else None
 
     def remaining(self) -> float:
         """Return for how many seconds it may still be relied on; 0.0 when it has ended."""
-        return 0.0 if self._ends else max(0.0, self.deadline - self._clock())
+        if self._ended is not None:
+            return 0.0
+        return max(0.0, self.deadline - self._clock())
 
     def check(self) -> None:
         """Return if the holder may still act; else raise `LeaseLost` or `NotHeld`."""
-        if self._ends and self._ends[0] is State.RELEASED:
+        if self._ended is State.RELEASED:
             raise NotHeld(self.name, "it was released before")
         reason = self.reason
         if reason is Reason.FORKED:
@@ -168,8 +168,8 @@ class Lease(ABC):
 
     def _end(self, how: State | Reason) -> None:
         """End it.  The first end stands; telling twice does no harm."""
-        self._ends.append(how)
-        for tell in tuple(self._watchers):
+        self._ended = self._ended or how
+        for tell in tuple(self._watchers or ()):
             tell()
 
     def _ttl_ms(self) -> int:
@@ -180,10 +180,11 @@ class Lease(ABC):
 
     def _watch(self, tell: Callable[[], None]) -> None:
         """Have *tell* called when the lease ends by other means than its deadline."""
+        self._watchers = self._watchers or []
         self._watchers.append(tell)
 
     def _unwatch(self, tell: Callable[[], None]) -> None:
-        if tell in self._watchers:
+        if self._watchers and tell in self._watchers:
             self._watchers.remove(tell)
 
     def __repr__(self) -> str:
