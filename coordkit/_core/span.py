@@ -7,6 +7,8 @@ from datetime import timedelta
 
 SHORTEST_TTL = 0.05
 LONGEST_TTL = 7 * 86_400.0
+#: A year.  Who is ready to wait for longer says None.
+LONGEST_WAIT = 366 * 86_400.0
 #: A call may take this long at most, however long the lease: the caller is waiting.
 LONGEST_CALL = 2.0
 
@@ -38,7 +40,7 @@ def ttl_seconds(value: float | timedelta) -> float:
 
 def limit_seconds(value: float | timedelta | None, what: str) -> float | None:
     """Return how long a caller is ready to wait; None is: as long as it takes."""
-    return None if value is None else seconds(value, what, most=math.inf)
+    return None if value is None else seconds(value, what, most=LONGEST_WAIT)
 
 
 def milliseconds(value: float) -> int:

@@ -117,7 +117,7 @@ class Scope:
         self._loop = asyncio.get_running_loop()
         self._before = task.cancelling()
         self._fired = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         lease._watch(self._look)
         self._look()
 
@@ -129,6 +129,11 @@ class Scope:
             nap = min(self._lease.remaining(), LONGEST_NAP)
             self._timer = self._loop.call_later(nap, self._look)
         elif self._lease.reason is not None and not self._fired:
+            if asyncio.current_task() is self._task:
+                # It finds out by itself, just now; cancelled while it runs, it would
+                # be struck at its next await, perhaps after the body.
+                self._timer = self._loop.call_soon(self._look)
+                return
             self._fired = True
             self._task.cancel()
 

@@ -28,6 +28,7 @@ _NOT_NOW_TYPES = (
 _FORBIDDEN = (
     "NOPERM",
     "NOAUTH",
+    "unauthenticated",
     "WRONGPASS",
     "ACL failure",
     "has no permissions",
