@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     )
     from .fence import AsyncFence, Fence
     from .lease import AsyncLease, Lease
-    from .lock import AsyncLock, Lock
+    from .lock import Acquiring, AsyncLock, Lock
     from .lock_all import AsyncLeases, AsyncLockAll, Leases, LockAll
     from .session import AsyncSession, Session
 else:
@@ -61,7 +61,7 @@ else:
         ),
         ".fence": ("AsyncFence", "Fence"),
         ".lease": ("AsyncLease", "Lease"),
-        ".lock": ("AsyncLock", "Lock"),
+        ".lock": ("Acquiring", "AsyncLock", "Lock"),
         ".lock_all": ("AsyncLeases", "AsyncLockAll", "Leases", "LockAll"),
         ".session": ("AsyncSession", "Session"),
     }
@@ -83,6 +83,7 @@ else:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Acquiring",
     "AsyncFence",
     "AsyncLease",
     "AsyncLeases",

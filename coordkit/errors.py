@@ -26,6 +26,7 @@ is sent.  Exceptions of the Redis client never reach the surface: they are the
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 
 class Reason(StrEnum):
@@ -62,6 +63,20 @@ _WHY = {
 
 class CoordError(Exception):
     """The base of every error that coordkit raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The text is made of the attributes, so what made one cannot make it again.
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(
+    kind: type[CoordError], args: tuple[Any, ...], state: dict[str, Any]
+) -> CoordError:
+    """Return an error that was pickled in another process."""
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class Unreachable(CoordError, ConnectionError):

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 
 from ._core import fence as _core
 from ._core.keys import check_name, guard_key
+from ._io.fork import OfOneProcess
 
 if TYPE_CHECKING:
     from ._io.engine import AsyncEngine, Engine
 
 
-class Fence:
+class Fence(OfOneProcess):
     """Checks the tokens of one resource.  Making one sends nothing."""
 
     def __init__(self, engine: Engine, name: str) -> None:
@@ -52,7 +53,7 @@ class Fence:
         return f"<Fence {self.name!r}>"
 
 
-class AsyncFence:
+class AsyncFence(OfOneProcess):
     """Checks the tokens of one resource.  Making one sends nothing."""
 
     def __init__(self, engine: AsyncEngine, name: str) -> None:

@@ -19,12 +19,13 @@ from __future__ import annotations
 import logging
 import warnings
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, Self
 
 from ._core import lock as _core
 from ._core.lease import State
 from ._core.lock import Claim
 from ._io import clock
+from ._io.fork import OfOneProcess
 from ._io.loss import AsyncLost, Lost, Scope
 from .errors import CoordError, NotHeld, Reason
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("coordkit")
 
 
-class _Held(_core.LockLease):
+class _Held(OfOneProcess, _core.LockLease):
     """What both flavours share: how they are entered again, and how they end."""
 
     __slots__ = ("_depth",)
@@ -78,11 +79,6 @@ class _Held(_core.LockLease):
                 stacklevel=2,
             )
             log.warning("a lease was dropped without release: %r", self)
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            "a lease belongs to one process: it cannot be pickled or copied"
-        )
 
 
 class Lease(_Held):

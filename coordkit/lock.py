@@ -27,6 +27,7 @@ from ._core.inspect import LockInfo
 from ._core.lock import Claim
 from ._core.span import limit_seconds
 from ._io.entered import Entered
+from ._io.fork import OfOneProcess
 from .errors import LockTimeout
 from .lease import AsyncLease, Lease
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from ._io.engine import AsyncEngine, Engine
 
 
-class Lock:
+class Lock(OfOneProcess):
     """A name that one holder at a time may have.  Making one sends nothing."""
 
     def __init__(self, engine: Engine, options: Options) -> None:
@@ -128,7 +129,7 @@ class Lock:
         return f"<Lock {self.name!r} {self._options.shown()}>"
 
 
-class AsyncLock:
+class AsyncLock(OfOneProcess):
     """A name that one holder at a time may have.  Making one sends nothing."""
 
     def __init__(self, engine: AsyncEngine, options: Options) -> None:
@@ -224,7 +225,7 @@ class AsyncLock:
         return f"<AsyncLock {self.name!r} {self._options.shown()}>"
 
 
-class Acquiring:
+class Acquiring(OfOneProcess):
     """An acquisition under way: await it for the lease, or enter it."""
 
     def __init__(self, lock: AsyncLock, timeout: float | None) -> None:
@@ -247,3 +248,7 @@ class Acquiring:
     ) -> None:
         if self._lease is not None:
             await self._lease.__aexit__(kind, exc, trace)
+
+    def __repr__(self) -> str:
+        limit = "" if self._timeout is None else f" timeout={self._timeout:g}"
+        return f"<Acquiring {self._lock.name!r}{limit}>"

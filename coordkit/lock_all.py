@@ -20,6 +20,7 @@ from typing import Generic, Self, TypeVar
 from ._core.span import limit_seconds
 from ._io import clock
 from ._io.entered import Entered
+from ._io.fork import OfOneProcess
 from .errors import CoordError, LockTimeout
 from .lease import AsyncLease, Lease
 from .lock import AsyncLock, Lock
@@ -135,7 +136,7 @@ def _first(problem: CoordError | None, exc: CoordError) -> CoordError:
     return problem
 
 
-class LockAll:
+class LockAll(OfOneProcess):
     """Several names to be had together.  Making one sends nothing."""
 
     def __init__(self, locks: dict[str, Lock]) -> None:
@@ -180,7 +181,7 @@ class LockAll:
         return f"<LockAll {list(self._locks)!r}>"
 
 
-class AsyncLockAll:
+class AsyncLockAll(OfOneProcess):
     """Several names to be had together.  Making one sends nothing."""
 
     def __init__(self, locks: dict[str, AsyncLock]) -> None:

@@ -26,6 +26,7 @@ from ._core.keys import check_name, check_namespace
 from ._core.span import LONGEST_CALL, seconds
 from ._io.connect import async_source, source
 from ._io.engine import AsyncEngine, Engine
+from ._io.fork import OfOneProcess
 from .fence import AsyncFence, Fence
 from .lock import AsyncLock, Lock
 from .lock_all import AsyncLockAll, LockAll
@@ -40,7 +41,7 @@ DEFAULT_TTL = 30.0
 DEFAULT_WAITER_TTL = 3.0
 
 
-class Session:
+class Session(OfOneProcess):
     """
     A client of Redis for threads: the source of locks, fences and all else.
 
@@ -185,7 +186,7 @@ class Session:
         return f"<Session {self.address} namespace={self.namespace!r}>"
 
 
-class AsyncSession:
+class AsyncSession(OfOneProcess):
     """
     A client of Redis for tasks: the source of locks, fences and all else.
 

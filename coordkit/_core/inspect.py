@@ -96,11 +96,12 @@ def break_(
     seen = yield from info(name, keys)
     if seen is None or not any(holder in (None, h.holder) for h in seen.holders):
         return None
+    broken = False
     for held in seen.holders:
         if holder not in (None, held.holder):
             continue
         tomb_ms = int(held.expires_in * 1000) + BROKEN_MS
-        yield Call(
+        reply = yield Call(
             "lock_break",
             (
                 keys.lock,
@@ -113,7 +114,8 @@ def break_(
             (held.holder, tomb_ms, f"lock:{name}", wake),
             TIMEOUT,
         )
-    return seen
+        broken = broken or text(reply.value[0]) == "broken"
+    return seen if broken else None
 
 
 def revoke(name: str, namespace: str) -> Op[LockInfo | None]:
@@ -122,14 +124,16 @@ def revoke(name: str, namespace: str) -> Op[LockInfo | None]:
     seen = yield from info(name, keys)
     if seen is None:
         return None
+    asked = False
     for held in seen.holders:
-        yield Call(
+        reply = yield Call(
             "lock_revoke",
             (keys.lock, keys.holders, keys.records),
             (held.holder,),
             TIMEOUT,
         )
-    return seen
+        asked = asked or text(reply.value[0]) == "asked"
+    return seen if asked else None
 
 
 def probe(namespace: str) -> Op[None]:

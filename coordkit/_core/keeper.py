@@ -21,7 +21,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 from weakref import ref
 
-from ..errors import CoordError, Reason
+from ..errors import CoordError, Reason, Unreachable
 from .lease import Lease, Renewal
 from .ops import Call, Op, Pipeline, Rest
 from .reply import text
@@ -77,11 +77,11 @@ class Keeper:
 
     def add(self, lease: Lease, asked_at: float) -> bool:
         """Keep *lease* from now on; return True if the keeper must be stirred for it."""
-        lease.due = self._due_after(asked_at, lease)
+        lease._due = self._due_after(asked_at, lease)
         with self._guard:
             self._leases[lease.holder] = ref(lease)
             self._push(lease)
-            return lease.due < self.wakes_at
+            return lease._due < self.wakes_at
 
     def drop(self, lease: Lease) -> None:
         """Renew *lease* no more."""
@@ -129,14 +129,13 @@ class Keeper:
                 for batch in batches:
                     self._ask_again(batch, reply.heard_at)
                 continue
-            pause = 0.0
             for batch, verdicts in zip(batches, reply.value, strict=False):
                 if isinstance(verdicts, CoordError):
                     self._ask_again(batch, reply.heard_at)
                 else:
                     self._settle(batch, verdicts, reply.asked_at, reply.heard_at)
-            with self._guard:
-                self._deferred = [d for d in self._deferred if d not in deferred]
+            self._forget(deferred, reply.value[len(batches) :])
+            pause = reply.heard_at + self._backoff()
 
     def _next_at(self, pause: float) -> float:
         """Return when to look next: at what is released since too, or each acquire would stir."""
@@ -148,6 +147,16 @@ class Keeper:
         with self._guard:
             self._deferred = [d for d in self._deferred if d.until > now]
             return list(self._deferred)
+
+    def _forget(self, made: list[Deferred], answers: list[Any]) -> None:
+        """Forget the deferred calls that were answered: not those that could not be."""
+        done = [
+            deferred
+            for deferred, answer in zip(made, answers, strict=True)
+            if not isinstance(answer, Unreachable)
+        ]
+        with self._guard:
+            self._deferred = [d for d in self._deferred if d not in done]
 
     def _due(self, now: float) -> Iterator[list[Lease]]:
         """Take what is due off the heap, in batches that one script call may carry."""
@@ -190,7 +199,7 @@ class Keeper:
             renewals[0].script,
             tuple(key for r in renewals for key in r.keys),
             tuple(arg for r in renewals for arg in r.args),
-            min(call_timeout(lease.ttl, self._ceiling) for lease in batch),
+            min(call_timeout(lease._lasts, self._ceiling) for lease in batch),
         )
 
     def _settle(
@@ -210,12 +219,12 @@ class Keeper:
 
     def _due_after(self, asked_at: float, lease: Lease) -> float:
         """Return when to renew: at a third of what was granted, a little spread."""
-        return asked_at + lease.lasts / 3 * (0.9 + 0.2 * self._draw())
+        return asked_at + lease._lasts / 3 * (0.9 + 0.2 * self._draw())
 
     def _ask_again(self, batch: list[Lease], now: float) -> None:
         """Nobody knows what became of them: ask again soon, up to each one's deadline."""
         for lease in batch:
-            pause = min(self._backoff(), lease.ttl / 10)
+            pause = min(self._backoff(), lease._lasts / 10)
             self._again_at(lease, min(now + pause, lease.deadline))
 
     def _backoff(self) -> float:
@@ -224,7 +233,7 @@ class Keeper:
 
     def _again_at(self, lease: Lease, due: float) -> None:
         with self._guard:
-            lease.due = due
+            lease._due = due
             if lease.holder in self._leases:
                 self._push(lease)
 
@@ -233,7 +242,7 @@ class Keeper:
         if len(self._heap) > SWEEP + 4 * len(self._leases):
             self._heap = [entry for entry in self._heap if self._live(entry)]
             heapify(self._heap)
-        heappush(self._heap, (lease.due, lease.holder))
+        heappush(self._heap, (lease._due, lease.holder))
 
     def _live(self, entry: tuple[float, str]) -> Lease | None:
         """Return the lease that an entry of the heap speaks of, if it still does."""
@@ -242,7 +251,7 @@ class Keeper:
         if lease is None:
             self._leases.pop(entry[1], None)
             return None
-        return lease if lease.due == entry[0] else None
+        return lease if lease._due == entry[0] else None
 
     def _lose(self, lease: Lease, reason: Reason) -> None:
         self.drop(lease)

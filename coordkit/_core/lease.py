@@ -13,6 +13,7 @@ clock.  So it ends on time even when nothing is left that could tell.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from enum import Enum
@@ -61,13 +62,15 @@ class Lease(ABC):
     __slots__ = (
         "__weakref__",
         "_clock",
+        "_due",
         "_ended",
+        "_hold_ends",
+        "_last",
+        "_lasts",
         "_not_after",
         "_watchers",
         "deadline",
-        "due",
         "holder",
-        "lasts",
         "name",
         "token",
         "ttl",
@@ -90,14 +93,19 @@ class Lease(ABC):
         self.token = token
         self.ttl = ttl
         self._clock = clock
-        self._not_after = None if max_hold is None else asked_at + max_hold
+        most = math.inf if max_hold is None else max_hold
+        #: when max_hold ends, as the server is told it, and as we may believe it
+        self._hold_ends = asked_at + most
+        self._not_after = (
+            math.inf if max_hold is None else believed_until(asked_at, most)
+        )
         self._ended: State | Reason | None = None
         self._watchers: list[Callable[[], None]] | None = None
         #: when the keeper will renew it next, on our clock
-        self.due = 0.0
+        self._due = 0.0
         self.deadline = 0.0
         #: how long the server gave it last: less than the ttl until it is confirmed
-        self.lasts = ttl if lasts is None else lasts
+        self._lasts = ttl if lasts is None else lasts
         self._extend(asked_at)
 
     # -- what the holder may ask ------------------------------------------------
@@ -110,7 +118,7 @@ class Lease(ABC):
         now = self._clock()
         if now >= self.deadline:
             return State.LOST
-        if now >= self.deadline - self.lasts / 3 and not self._is_last():
+        if now >= self.deadline - self._lasts / 3 and not self._is_last():
             return State.AT_RISK
         return State.HELD
 
@@ -153,18 +161,17 @@ class Lease(ABC):
 
     def _renewed(self, asked_at: float) -> None:
         """Take note that the server granted the ttl to a question of that instant."""
-        self.lasts = self.ttl
+        self._lasts = min(self.ttl, max(0.0, self._hold_ends - asked_at))
         self._extend(asked_at)
 
     def _extend(self, asked_at: float) -> None:
-        until = believed_until(asked_at, self.lasts)
-        if self._not_after is not None:
-            until = min(until, self._not_after)
+        until = min(believed_until(asked_at, self._lasts), self._not_after)
         self.deadline = max(self.deadline, until)
+        self._last = asked_at + self._lasts >= self._hold_ends
 
     def _is_last(self) -> bool:
         """Whether max_hold forbids another renewal."""
-        return self._not_after is not None and self.deadline >= self._not_after
+        return self._last
 
     def _end(self, how: State | Reason) -> None:
         """End it.  The first end stands; telling twice does no harm."""
@@ -174,9 +181,7 @@ class Lease(ABC):
 
     def _ttl_ms(self) -> int:
         """Return what to ask for at the next renewal: never beyond max_hold."""
-        if self._not_after is None:
-            return milliseconds(self.ttl)
-        return max(1, milliseconds(min(self.ttl, self._not_after - self._clock())))
+        return max(1, milliseconds(min(self.ttl, self._hold_ends - self._clock())))
 
     def _watch(self, tell: Callable[[], None]) -> None:
         """Have *tell* called when the lease ends by other means than its deadline."""

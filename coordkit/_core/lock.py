@@ -40,6 +40,8 @@ RELEASED_MS = 10_000
 GIVEN_UP_MS = 60_000
 #: Pauses between questions that got no answer: doubled each time, at most the last.
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
+#: The last question of a caller whose time is up gets this: a round trip far away.
+SHORTEST_CALL = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +220,13 @@ class _Attempt:
         #: whether the server may know the request: then it must be ended there
         self.loose = False
 
+    def _in_time(self, call: Call) -> Call:
+        """Return the call with no more time than the caller has left, or a short while."""
+        left = max(self.give_up - self.last, SHORTEST_CALL)
+        return (
+            call._replace(timeout=left) if self.insist and left < call.timeout else call
+        )
+
     def ask(self, *, queue: bool) -> Op[Reply]:
         """Ask until there is an answer, the caller's limit, or an outage of a ttl."""
         call = acquire_call(self.claim, self.rid, queue=queue)
@@ -225,7 +234,7 @@ class _Attempt:
         while True:
             self.loose = True
             try:
-                reply = yield call
+                reply = yield self._in_time(call)
             except Unreachable as exc:
                 loose = self.loose = loose or exc.sent
                 clock = yield Rest(0.0)  # only tells the time
@@ -300,6 +309,7 @@ def _undo(cause: BaseException | None, attempt: _Attempt) -> Op[None]:
     """End a request that may have reached the server; never hide *cause*."""
     if not attempt.loose or isinstance(cause, GeneratorExit):
         return  # nothing to undo, or the driver is gone: there is nobody to ask
+    attempt.loose = False
     call = release_call(attempt.claim, attempt.rid, GIVEN_UP_MS)
     # A straggler that is granted after all ends by its ttl.
     until = attempt.last + attempt.claim.ttl + GIVEN_UP_MS / 1000
@@ -358,7 +368,10 @@ def _why(lease: LockLease) -> Op[Reason]:
     """Ask why a lease that the server no longer knows was lost."""
     renewal = lease._renewal()
     call = Call(renewal.script, renewal.keys, renewal.args, lease._claim.call_timeout)
-    reply = yield call
+    try:
+        reply = yield call
+    except CoordError:
+        return Reason.EVICTED  # what is certain: the server has no such lease
     word = text(reply.value[0])
     return Reason.EVICTED if word == "kept" else Reason(word)
 

@@ -28,7 +28,7 @@ def seconds(
             f"{what} is a number of seconds or a timedelta, not "
             f"{type(value).__name__}: {value!r}"
         )
-    if not math.isfinite(value) or not least <= value <= most:
+    if not least <= value <= most:  # false for NaN too
         raise ValueError(f"{what}={value!r} is not between {least:g} and {most:g} s")
     return float(value)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import Protocol
+from typing import NoReturn, Protocol
 from weakref import WeakSet
 
 
@@ -12,6 +12,17 @@ class _Forkable(Protocol):
     def after_fork(self) -> None:
         """Start anew in a child process."""
         ...
+
+
+class OfOneProcess:
+    """What belongs to the process that made it."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{type(self).__name__} belongs to one process: it cannot be pickled or copied"
+        )
 
 
 _known: WeakSet[_Forkable] = WeakSet()

@@ -185,8 +185,17 @@ def _read(scheme: str, userinfo: str, place: str) -> Address:
     hosts: Hosts = ()
     path = service = db = ""
     if kind == "unix":
-        if authority or not slash or not rest or "%00" in rest:
-            raise ValueError("write a socket as unix:///absolute/path?db=0")
+        # An "@" in what is left would be a password's, read as a path and shown.
+        if (
+            authority
+            or not slash
+            or not rest
+            or "%00" in rest
+            or (userinfo and "@" in rest)
+        ):
+            raise ValueError(
+                "write a socket as unix:///absolute/path?db=0, and an @ in it as %40"
+            )
         path = "/" + _decode(rest)
     else:
         hosts = tuple(_host(text, _DEFAULT_PORT[kind]) for text in authority.split(","))
@@ -195,6 +204,11 @@ def _read(scheme: str, userinfo: str, place: str) -> Address:
         raise ValueError(
             "redis:// takes one host; several belong to redis+sentinel://h1,h2/SERVICE "
             "or to redis+cluster://h1,h2"
+        )
+    if kind != "unix" and "@" in rest:
+        # A password's, or else a name that nobody has: never to be shown as one.
+        raise ValueError(
+            "write / ? # @ % in a user name or password as %2F %3F %23 %40 %25"
         )
     name, _, password = userinfo.partition(":")
     return Address(

@@ -4,7 +4,7 @@ import traceback
 from urllib.parse import quote
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from coordkit._io.urls import Address, parse
@@ -205,6 +205,8 @@ FORMS = st.sampled_from(
 def test_a_password_works_or_is_refused_but_is_never_told(
     form: str, password: str
 ) -> None:
+    # Nobody can tell that from a URL with an empty password and a host.
+    assume(not (form.endswith("{}") and password.startswith("@")))
     try:
         address = parse(form.format(password))
     except ValueError as error:

@@ -136,7 +136,7 @@ def _handed_from_heard() -> Iterator[None]:
     extend = lease.Lease._extend
 
     def longer(self: lease.Lease, asked_at: float) -> None:
-        extend(self, self._clock() if self.lasts != self.ttl else asked_at)
+        extend(self, self._clock() if self._lasts != self.ttl else asked_at)
 
     with (
         mock.patch.object(lock, "_handed", late),

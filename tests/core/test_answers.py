@@ -1,0 +1,233 @@
+"""What the core asks of each script, and what it makes of every word of an answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+
+from coordkit._core import fence, inspect, lock
+from coordkit._core.inspect import LockInfo
+from coordkit._core.keys import guard_key, lock_keys
+from coordkit._core.lock import LockLease
+from coordkit._core.ops import Call, Listen, Op, Wait
+from coordkit.errors import CoordError, KeyConflict, LeaseLost, Reason, StaleToken
+from core.lua import SCRIPTS
+from core.props import BUSY, ENDS, RID, TAKEN, TOKEN, a_claim, a_lease, wanting
+from core.script import Line, Stage
+
+KEYS = lock_keys("ns", "jobs")
+GUARD = guard_key("ns", "jobs")
+WAKE = "ck:1:ns:wake:"
+HELD = [b"held", 0, RID.encode(), 1000, b"7", b"1", b"me", b"{}"]
+SHARED = [b"shared", 0, b"3", RID.encode(), 1000, b"7\n1\nme\n{}"]
+
+# -- what is asked -----------------------------------------------------------------
+
+#: Every option has a value of its own, so that each is seen to stand in its place.
+ALONE: dict[str, Any] = {
+    "ttl": 10,
+    "lock_delay": 1.5,
+    "hold_at_least": 0.25,
+    "meta": {"a": 1},
+}
+PLACES: dict[str, Any] = {"ttl": 10, "slots": 3, "meta": {"a": 1}}
+VALUES = {
+    "rid": RID,
+    "token": TOKEN,
+    "waiter_ttl_ms": 3000,
+    "ttl_ms": 10_000,
+    "delay_ms": 1500,
+    "hold_ms": 250,
+    "tomb_ms": 11_000,
+    "limit": 3,
+    "fair": 1,
+    "identity": "me",
+    "meta": '{"a":1}',
+    "member": "lock:jobs",
+    "wake": WAKE,
+    "field": "total",
+    "value": b"seven",
+}
+
+
+def last_call(op: Op[Any], *lines: Line) -> Call:
+    """The script that *op* calls after these lines."""
+    call = Stage().upto(op, lines)
+    assert isinstance(call, Call)
+    return call
+
+
+def renewal_of(lease: LockLease) -> Call:
+    return last_call(lock.renew(lease))
+
+
+def calls() -> list[Call]:
+    """One call of every script, as the core makes it."""
+    seen: Line = ("lock_info", HELD)
+    alone, places = a_claim(**ALONE), a_claim(**PLACES)
+    return [
+        lock.acquire_call(alone, RID, queue=True),
+        lock.acquire_call(places, RID, queue=True),
+        lock.release_call(alone, RID, 11_000),
+        lock.release_call(places, RID, 11_000),
+        renewal_of(a_lease(Stage(), **ALONE)),
+        renewal_of(a_lease(Stage(), **PLACES)),
+        last_call(inspect.info("jobs", KEYS)),
+        last_call(inspect.break_("jobs", "ns", WAKE, None), seen),
+        last_call(inspect.revoke("jobs", "ns"), seen),
+        last_call(inspect.probe("ns")),
+        last_call(fence.write("jobs", GUARD, TOKEN, "total", b"seven")),
+        last_call(fence.get(GUARD, "total")),
+    ]
+
+
+CALLS = {call.script: call for call in calls()}
+each_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+
+
+def test_every_script_is_called() -> None:
+    assert set(CALLS) == set(SCRIPTS)
+
+
+def positions(script: str, table: str) -> dict[int, str]:
+    """What the header says stands where, from 1; of one lease where there are many."""
+    described = SCRIPTS[script].described(table)
+    each = len(described)
+    return {
+        int(
+            re.sub(rf"{each}\*i(-(\d+))?", lambda m: str(each - int(m[2] or 0)), index)
+        ): w
+        for index, w in described.items()
+    }
+
+
+@each_call
+def test_every_key_stands_where_the_header_says(call: Call) -> None:
+    kinds = {n: key.split(":")[4] for n, key in enumerate(call.keys, 1)}
+    assert kinds == positions(call.script, "KEYS")
+
+
+@each_call
+def test_every_argument_stands_where_the_header_says(call: Call) -> None:
+    expected = {n: VALUES[word] for n, word in positions(call.script, "ARGV").items()}
+    assert dict(enumerate(call.args, 1)) == expected
+
+
+# -- what is answered --------------------------------------------------------------
+
+
+class Word(NamedTuple):
+    """A word of an answer: to what it is said, what follows it, and what it means."""
+
+    script: str
+    answer: list[Any]
+    op: Callable[[], Op[Any]]
+    #: the type of the result or of the error, or the reason of a loss
+    means: Any
+    then: tuple[Line, ...] = ()
+
+    @property
+    def word(self) -> str:
+        return str(self.answer[0].decode())
+
+
+def of_locks(kind: str) -> list[Word]:
+    """The words of the scripts for locks held alone, or shared."""
+    given: dict[str, Any] = {"slots": 3} if kind == "share" else {}
+
+    def acquiring() -> Op[Any]:
+        return wanting(Stage(), a_claim(**given), queue=False)
+
+    def releasing() -> Op[Any]:
+        return lock.release(a_lease(Stage(), **given), now=100.0)
+
+    def renewing() -> Op[Any]:
+        return lock.renew(a_lease(Stage(), **given))
+
+    acquire, release, renew = (f"{kind}_{v}" for v in ("acquire", "release", "renew"))
+    evicted: Line = (renew, [b"evicted"])
+    words = [
+        Word(acquire, TAKEN, acquiring, LockLease),
+        Word(acquire, BUSY, acquiring, None),
+        Word(acquire, [b"gone"], acquiring, Reason.BROKEN),
+        Word(release, [b"released"], releasing, None),
+        Word(release, [b"not ours"], releasing, Reason.EVICTED, (evicted,)),
+        Word(release, [b"broken"], releasing, Reason.BROKEN),
+        Word(renew, [b"kept"], renewing, None),
+    ]
+    if kind == "share":
+        words.append(Word(acquire, [b"limit", b"5"], acquiring, KeyConflict))
+    unsaid = {Reason.UNKEPT, Reason.FORKED}  # these no server tells
+    if kind == "share":
+        unsaid.add(Reason.STOLEN)  # whose place it was, nobody can tell
+    return words + [
+        Word(renew, [reason.value.encode()], renewing, reason)
+        for reason in Reason
+        if reason not in unsaid
+    ]
+
+
+def of_others() -> list[Word]:
+    def admitting() -> Op[Any]:
+        return fence.admit("jobs", GUARD, 7)
+
+    def looking() -> Op[Any]:
+        return inspect.info("jobs", KEYS)
+
+    def breaking() -> Op[Any]:
+        return inspect.break_("jobs", "ns", WAKE, None)
+
+    def revoking() -> Op[Any]:
+        return inspect.revoke("jobs", "ns")
+
+    return [
+        Word("fence_check", [b"admitted", b"7"], admitting, None),
+        Word("fence_check", [b"stale", b"9"], admitting, StaleToken),
+        Word("lock_info", [b"free", 1], looking, None),
+        Word("lock_info", HELD, looking, LockInfo),
+        Word("lock_info", SHARED, looking, LockInfo),
+        Word("lock_break", [b"broken"], breaking, LockInfo),
+        Word("lock_break", [b"not held"], breaking, None),
+        Word("lock_revoke", [b"asked"], revoking, LockInfo),
+        Word("lock_revoke", [b"not held"], revoking, None),
+    ]
+
+
+WORDS = [*of_locks("lock"), *of_locks("share"), *of_others()]
+
+
+def test_every_word_of_every_script_is_known_here() -> None:
+    known = {(word.script, word.word) for word in WORDS}
+    told = {(s.name, word) for s in SCRIPTS.values() for word in s.answers()}
+    assert known == told
+
+
+@pytest.mark.parametrize("word", WORDS, ids=lambda word: f"{word.script}: {word.word}")
+def test_every_word_means_what_it_should(word: Word) -> None:
+    lines: list[Line] = [(word.script, word.answer), *word.then]
+    if word.script in {"lock_break", "lock_revoke"}:
+        lines.insert(0, ("lock_info", HELD))
+    assert meaning(word.op(), lines) is word.means
+
+
+def meaning(op: Op[Any], lines: list[Line]) -> Any:
+    try:
+        result: Any = Stage().play(op, lines)
+    except LeaseLost as lost:
+        return lost.reason
+    except CoordError as error:
+        return type(error)
+    return None if result is None else type(result)
+
+
+@pytest.mark.parametrize(
+    "number", [BUSY, [b"busy", b"10000", b"0", str(ENDS).encode()]]
+)
+def test_numbers_come_as_numbers_or_as_text(number: list[Any]) -> None:
+    op = wanting(Stage(), a_claim(), listening=True)
+    lines: list[Line] = [(Listen, None), ("lock_acquire", number)]
+    wait = Stage().upto(op, lines)
+    assert wait == Wait(RID, 1.5)
