@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..errors import StaleToken
 from .keys import check_name
 from .ops import Call, Op
-from .reply import number
+from .reply import number, text
 
 #: How long a question may take; the caller is in the middle of its work.
 TIMEOUT = 2.0
@@ -42,7 +42,7 @@ def admit(
 ) -> Op[None]:
     """Admit *token*, and write with it; `StaleToken` when a newer one was seen."""
     reply = yield Call("fence_check", (key,), (token, field, value), TIMEOUT)
-    if reply.value[0] == b"stale":
+    if text(reply.value[0]) != "admitted":
         raise StaleToken(name, token, number(reply.value[1]))
 
 

@@ -99,6 +99,12 @@ class Keeper:
             known = list(self._leases.values())
         return [lease for lease in (weak() for weak in known) if lease is not None]
 
+    def orphans(self) -> list[Lease]:
+        """Return the leases in the child of a fork, where the guard may be held for ever."""
+        return [
+            lease for weak in [*self._leases.values()] if (lease := weak()) is not None
+        ]
+
     def abandon(self) -> None:
         """Every lease is lost: nobody renews them any more."""
         for lease in self.leases():
@@ -146,7 +152,7 @@ class Keeper:
         """Forget the deferred calls that are too old; return the others."""
         with self._guard:
             self._deferred = [d for d in self._deferred if d.until > now]
-            return list(self._deferred)
+            return self._deferred[:BATCH]
 
     def _forget(self, made: list[Deferred], answers: list[Any]) -> None:
         """Forget the deferred calls that were answered: not those that could not be."""

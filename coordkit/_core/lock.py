@@ -311,6 +311,10 @@ def _undo(cause: BaseException | None, attempt: _Attempt) -> Op[None]:
         return  # nothing to undo, or the driver is gone: there is nobody to ask
     attempt.loose = False
     call = release_call(attempt.claim, attempt.rid, GIVEN_UP_MS)
+    if isinstance(
+        cause, Unreachable
+    ):  # it was silent just now: the caller waits no longer
+        call = call._replace(timeout=min(call.timeout, SHORTEST_CALL))
     # A straggler that is granted after all ends by its ttl.
     until = attempt.last + attempt.claim.ttl + GIVEN_UP_MS / 1000
     try:

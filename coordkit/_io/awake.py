@@ -43,6 +43,7 @@ class AsyncWakeLine:
         self._messages: dict[str, str] = {}
         self._connection: Any = None
         self._connecting = asyncio.Lock()
+        self._closed = False
         self._reader: asyncio.Task[None] | None = None
 
     @property
@@ -76,11 +77,16 @@ class AsyncWakeLine:
                 await event.wait()
         except TimeoutError:
             pass
+        if self._closed:
+            raise RuntimeError("the session was closed")
         event.clear()
         return self._messages.pop(rid, None)
 
     async def close(self) -> None:
-        """Close the line and let every waiter go."""
+        """Close the line; who waits is told that the session is closed."""
+        self._closed = True
+        for event in self._boxes.values():
+            event.set()
         reader = self._reader
         if reader is not None:
             reader.cancel()

@@ -69,8 +69,9 @@ class _Common:
 
     def after_fork(self) -> None:
         """In a child process: leave all to the parent, and start anew."""
-        for lease in self.keeper.leases():
-            lease._end(Reason.FORKED)
+        for lease in self.keeper.orphans():
+            # Nobody is told: who watches is the parent's too.
+            lease._ended = lease._ended or Reason.FORKED
         # Kept, for what nobody refers to is closed: and it is the parent's.
         self._of_parents.append(self._parts())
         self._start()
@@ -276,8 +277,9 @@ class AsyncEngine(_Common):
 
     def release(self, lease: LockLease) -> Coroutine[Any, Any, None]:
         """Give a lock back."""
+        asked = self.run(lock.release(lease, now=clock.now()))
         self.keeper.drop(lease)
-        return self.run(lock.release(lease, now=clock.now()))
+        return asked
 
     async def release_all(self) -> None:
         """Give back whatever is still held; what cannot be ends by its ttl."""

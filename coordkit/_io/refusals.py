@@ -65,7 +65,7 @@ def coord_error(exc: Exception, where: str, *, sent: bool) -> CoordError:
 
 
 def _refusal(message: str, where: str) -> CoordError:
-    if "OOM " in message:
+    if "OOM " in message or "used memory > 'maxmemory'" in message:
         return Refused(f"{where} is out of memory and refuses to write: {message}")
     if "unknown command" in message and "EVAL" in message.upper():
         return Unsupported(f"{where} runs no Lua scripts: {message}")

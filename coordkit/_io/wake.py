@@ -30,6 +30,8 @@ from .wire import Wire
 
 #: A line that was silent for so long is asked whether it is still there.
 PING_AFTER = 5.0
+#: A close under a reader is seen so late, where no socket tells of it (fakeredis).
+LONGEST_READ = 0.5
 
 
 class _Box:
@@ -58,6 +60,7 @@ class WakeLine:
         self._wire: Wire | None = None
         self._boxes: dict[str, _Box] = {}
         self._led = False  # whether a thread reads, or connects, for all
+        self._closed = False
         self._round = 0  # counts the connections: after each, wakes may be missing
         self._heard_at = 0.0
         self._pinged_at: float | None = None
@@ -95,6 +98,8 @@ class WakeLine:
         try:
             while True:
                 left = until - self._clock()
+                if self._closed:
+                    raise RuntimeError("the session was closed")
                 with self._lock:
                     message, box.message = box.message, None
                     if message is not None:
@@ -116,7 +121,8 @@ class WakeLine:
             box.waiting = False
 
     def close(self) -> None:
-        """Close the line and let every waiter go."""
+        """Close the line; who waits is told that the session is closed."""
+        self._closed = True
         self._drop()
 
     # -- of the thread that leads ----------------------------------------------
@@ -142,7 +148,7 @@ class WakeLine:
         until = self._clock() + left
         try:
             while box.message is None and left > 0:
-                if wire.connection.can_read(min(left, PING_AFTER)):
+                if wire.connection.can_read(min(left, LONGEST_READ)):
                     self._deliver(wire.connection.read_response())
                 else:
                     self._ping(wire)
@@ -150,8 +156,10 @@ class WakeLine:
         except (rx.RedisError, *NO_ANSWER):
             self._drop()
         except BaseException:
+            closed = self._closed  # under us: redis-py then fails in its own ways
             self._drop()  # interrupted in the middle of a message, perhaps
-            raise
+            if not closed:
+                raise
 
     def _deliver(self, message: Any) -> None:
         self._heard_at, self._pinged_at = self._clock(), None

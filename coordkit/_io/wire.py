@@ -38,6 +38,8 @@ class Wire:
         self._where = source.address
         self._timeout = timeout
         self._up = False
+        #: how long the socket waits by itself
+        self._bound = timeout
         self.connection: Any = source.connection(timeout=timeout)
         #: questions sent whose answers have not been read
         self.open = 0
@@ -46,9 +48,12 @@ class Wire:
         """Connect within *timeout*, if need be.  Nothing was asked if this fails."""
         if self._up:
             return
-        self.connection.socket_connect_timeout = min(timeout, self._timeout)
+        connection, bound = self.connection, min(timeout, self._timeout)
+        connection.socket_connect_timeout = bound
+        # The handshake asks too: it may not take longer than what it is for.
+        connection.socket_timeout = self._bound = bound
         try:
-            self.connection.connect()
+            connection.connect()
         except (rx.RedisError, *NO_ANSWER) as exc:
             self.close()
             raise coord_error(exc, self._where, sent=False) from exc
@@ -104,7 +109,7 @@ class Wire:
 
     def _read(self, timeout: float) -> Any:
         connection = self.connection
-        if timeout < self._timeout and not connection.can_read(timeout):
+        if timeout != self._bound and not connection.can_read(timeout):
             raise rx.TimeoutError(f"no answer within {timeout:.3f} s")
         try:
             answer = connection.read_response()

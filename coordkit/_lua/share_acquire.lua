@@ -68,11 +68,16 @@ if agreed and agreed ~= ARGV[4] then return {'limit', agreed} end
 local head, head_ends = live_head()
 local room = limit == 0 or count < limit
 if redis.call('EXISTS', lock) == 0 and room and (not head or head == rid or ARGV[5] == '0') then
-  local last = tonumber(redis.call('GET', fence) or 0)
-  local token = string.format('%.0f', math.max(last + 1, time[1] * 1000000 + time[2]))
+  -- First what is refused when memory is full: after another write the server lets all pass.
+  local now_us = time[1] * 1000000 + time[2]
+  local token = string.format('%.0f', now_us) -- tostring would lose digits
+  local last = redis.call('SET', fence, token, 'PX', 86400000, 'GET')
+  if last and tonumber(last) >= now_us then
+    token = string.format('%.0f', last + 1)
+    redis.call('SET', fence, token, 'PX', 86400000)
+  end
   redis.call('ZREMRANGEBYSCORE', index, '-inf', now)
   local answer = hold(token)
-  redis.call('SET', fence, token, 'PX', 86400000) -- the time floor covers what is older
   if head then
     redis.call('ZREM', queue, rid)
     redis.call('ZREM', alive, rid)
