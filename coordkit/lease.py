@@ -75,10 +75,10 @@ class _Held(OfOneProcess, _core.LockLease):
             warnings.warn(
                 f"{self!r} was dropped without release: it ends by its ttl",
                 ResourceWarning,
-                source=self,
                 stacklevel=2,
             )
-            log.warning("a lease was dropped without release: %r", self)
+            # As text: a record of the log must not keep it alive.
+            log.warning("a lease was dropped without release: %s", repr(self))
 
 
 class Lease(_Held):

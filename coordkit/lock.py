@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from datetime import timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from ._core import inspect as _inspect
 from ._core.claim import Options
@@ -33,6 +33,22 @@ from .lease import AsyncLease, Lease
 
 if TYPE_CHECKING:
     from ._io.engine import AsyncEngine, Engine
+
+
+class _Held(Protocol):
+    """What an acquisition gives: something to enter and to leave."""
+
+    async def __aenter__(self) -> Any: ...
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+H = TypeVar("H", bound=_Held)
 
 
 class Lock(OfOneProcess):
@@ -148,7 +164,9 @@ class AsyncLock(OfOneProcess):
         """How long a lease lasts without renewal, in seconds."""
         return self._options.ttl
 
-    def acquire(self, timeout: float | timedelta | None = None) -> Acquiring:
+    def acquire(
+        self, timeout: float | timedelta | None = None
+    ) -> Acquiring[AsyncLease]:
         """
         Wait for the lock, at most *timeout* seconds (None: as long as it takes), and take it.
 
@@ -156,7 +174,8 @@ class AsyncLock(OfOneProcess):
         gave no answer until then, or for one whole ttl: then the request is taken
         back as soon as the server answers again.
         """
-        return Acquiring(self, limit_seconds(timeout, "timeout"))
+        limit = limit_seconds(timeout, "timeout")
+        return Acquiring(repr(self.name), lambda: self._acquired(limit))
 
     async def try_acquire(self) -> AsyncLease | None:
         """Take the lock if it is free at this moment and nobody waits for it; else None."""
@@ -225,20 +244,26 @@ class AsyncLock(OfOneProcess):
         return f"<AsyncLock {self.name!r} {self._options.shown()}>"
 
 
-class Acquiring(OfOneProcess):
-    """An acquisition under way: await it for the lease, or enter it."""
+class Acquiring(OfOneProcess, Generic[H]):
+    """
+    An acquisition under way: await it, or enter it.
 
-    def __init__(self, lock: AsyncLock, timeout: float | None) -> None:
-        self._lock = lock
-        self._timeout = timeout
-        self._lease: AsyncLease | None = None
+    It is no coroutine: `asyncio.create_task` wants one, and gets it from a function
+    that awaits this.
+    """
 
-    def __await__(self) -> Generator[Any, None, AsyncLease]:
-        return self._lock._acquired(self._timeout).__await__()
+    def __init__(self, what: str, start: Callable[[], Coroutine[Any, Any, H]]) -> None:
+        self._what = what
+        self._start = start
+        self._held: H | None = None
 
-    async def __aenter__(self) -> AsyncLease:
-        self._lease = await self
-        return await self._lease.__aenter__()
+    def __await__(self) -> Generator[Any, None, H]:
+        return self._start().__await__()
+
+    async def __aenter__(self) -> H:
+        self._held = await self
+        await self._held.__aenter__()
+        return self._held
 
     async def __aexit__(
         self,
@@ -246,9 +271,8 @@ class Acquiring(OfOneProcess):
         exc: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._lease is not None:
-            await self._lease.__aexit__(kind, exc, trace)
+        if self._held is not None:
+            await self._held.__aexit__(kind, exc, trace)
 
     def __repr__(self) -> str:
-        limit = "" if self._timeout is None else f" timeout={self._timeout:g}"
-        return f"<Acquiring {self._lock.name!r}{limit}>"
+        return f"<Acquiring {self._what}>"

@@ -23,7 +23,7 @@ from ._io.entered import Entered
 from ._io.fork import OfOneProcess
 from .errors import CoordError, LockTimeout
 from .lease import AsyncLease, Lease
-from .lock import AsyncLock, Lock
+from .lock import Acquiring, AsyncLock, Lock
 
 L = TypeVar("L", bound=Lease | AsyncLease)
 
@@ -66,11 +66,11 @@ class Leases(_Leases[Lease]):
 
     def release(self) -> None:
         """Give all of them back, the last one first; the first failure is raised at the end."""
-        problem: CoordError | None = None
+        problem: BaseException | None = None
         for lease in reversed(self._leases.values()):
             try:
                 lease.release()
-            except CoordError as exc:
+            except BaseException as exc:  # noqa: BLE001  # the others must be given back
                 problem = _first(problem, exc)
         if problem is not None:
             raise problem
@@ -84,11 +84,11 @@ class Leases(_Leases[Lease]):
         exc: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        problem: CoordError | None = None
+        problem: BaseException | None = None
         for lease in reversed(self._leases.values()):
             try:
                 lease.__exit__(kind, exc, trace)
-            except CoordError as failed:
+            except BaseException as failed:  # noqa: BLE001  # the others must be given back
                 problem = _first(problem, failed)
         if problem is not None:
             raise problem
@@ -99,11 +99,11 @@ class AsyncLeases(_Leases[AsyncLease]):
 
     async def release(self) -> None:
         """Give all of them back, the last one first; the first failure is raised at the end."""
-        problem: CoordError | None = None
+        problem: BaseException | None = None
         for lease in reversed(self._leases.values()):
             try:
                 await lease.release()
-            except CoordError as exc:
+            except BaseException as exc:  # noqa: BLE001  # the others must be given back
                 problem = _first(problem, exc)
         if problem is not None:
             raise problem
@@ -119,19 +119,22 @@ class AsyncLeases(_Leases[AsyncLease]):
         exc: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        problem: CoordError | None = None
+        problem: BaseException | None = None
         for lease in reversed(self._leases.values()):
             try:
                 await lease.__aexit__(kind, exc, trace)
-            except CoordError as failed:
+            except BaseException as failed:  # noqa: BLE001  # the others must be given back
                 problem = _first(problem, failed)
         if problem is not None:
             raise problem
 
 
-def _first(problem: CoordError | None, exc: CoordError) -> CoordError:
+def _first(problem: BaseException | None, exc: BaseException) -> BaseException:
+    """Return what to raise in the end: an interruption, else the first failure."""
     if problem is None:
         return exc
+    if isinstance(problem, CoordError) and not isinstance(exc, CoordError):
+        problem, exc = exc, problem
     problem.add_note(f"and: {exc}")
     return problem
 
@@ -188,9 +191,14 @@ class AsyncLockAll(OfOneProcess):
         self._locks = dict(sorted(locks.items()))
         self._entered: Entered[AsyncLeases] = Entered(asyncio.current_task)
 
-    async def acquire(self, timeout: float | timedelta | None = None) -> AsyncLeases:
+    def acquire(
+        self, timeout: float | timedelta | None = None
+    ) -> Acquiring[AsyncLeases]:
         """Wait for all of them, at most *timeout* seconds altogether, and take them."""
         limit = limit_seconds(timeout, "timeout")
+        return Acquiring(repr(list(self._locks)), lambda: self._acquired(limit))
+
+    async def _acquired(self, limit: float | None) -> AsyncLeases:
         until = None if limit is None else clock.now() + limit
         taken: dict[str, AsyncLease] = {}
         try:

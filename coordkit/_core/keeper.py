@@ -121,27 +121,31 @@ class Keeper:
             reply = yield Rest(self.wakes_at)
             if reply.value:
                 return
-            batches = list(self._due(reply.heard_at))
-            deferred = self._pending(reply.heard_at)
-            if not batches and not deferred:
-                continue
-            trip = tuple(self._call(batch) for batch in batches)
-            trip += tuple(d.call for d in deferred)
-            try:
-                reply = yield Pipeline(trip, min(call.timeout for call in trip))
-            except CoordError:
-                reply = yield Rest(0.0)  # only tells the time
-                pause = reply.heard_at + self._backoff()
-                for batch in batches:
-                    self._ask_again(batch, reply.heard_at)
-                continue
-            for batch, verdicts in zip(batches, reply.value, strict=False):
-                if isinstance(verdicts, CoordError):
-                    self._ask_again(batch, reply.heard_at)
-                else:
-                    self._settle(batch, verdicts, reply.asked_at, reply.heard_at)
-            self._forget(deferred, reply.value[len(batches) :])
-            pause = reply.heard_at + self._backoff()
+            # An operation of its own: while this one rests, it refers to no lease.
+            pause = yield from self._renew(reply.heard_at)
+
+    def _renew(self, now: float) -> Op[float]:
+        """Make one trip with what is due; return when to try again what was deferred."""
+        batches = list(self._due(now))
+        deferred = self._pending(now)
+        if not batches and not deferred:
+            return 0.0
+        trip = tuple(self._call(batch) for batch in batches)
+        trip += tuple(d.call for d in deferred)
+        try:
+            reply = yield Pipeline(trip, min(call.timeout for call in trip))
+        except CoordError:
+            reply = yield Rest(0.0)  # only tells the time
+            for batch in batches:
+                self._ask_again(batch, reply.heard_at)
+            return reply.heard_at + self._backoff()
+        for batch, verdicts in zip(batches, reply.value, strict=False):
+            if isinstance(verdicts, CoordError):
+                self._ask_again(batch, reply.heard_at)
+            else:
+                self._settle(batch, verdicts, reply.asked_at, reply.heard_at)
+        self._forget(deferred, reply.value[len(batches) :])
+        return reply.heard_at + self._backoff()
 
     def _next_at(self, pause: float) -> float:
         """Return when to look next: at what is released since too, or each acquire would stir."""
