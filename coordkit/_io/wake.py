@@ -147,7 +147,7 @@ class WakeLine:
             return
         until = self._clock() + left
         try:
-            while box.message is None and left > 0:
+            while box.message is None and left > 0 and self._wire is wire:
                 if wire.connection.can_read(min(left, LONGEST_READ)):
                     self._deliver(wire.connection.read_response())
                 else:
