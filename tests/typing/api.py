@@ -146,7 +146,7 @@ async def async_locks(s: AsyncSession) -> None:
         assert_type(lease, AsyncLease)
     async with lock.acquire(timeout=5), lock.acquire(MINUTE), lock.acquire(None):
         pass
-    under_way: Acquiring = lock.acquire(1.5)
+    under_way: Acquiring[AsyncLease] = lock.acquire(1.5)
     assert_type(await under_way, AsyncLease)
     assert_type(await lock.try_acquire(), AsyncLease | None)
     if (taken := await lock.try_acquire()) is not None:
