@@ -175,7 +175,8 @@ class AsyncLock(OfOneProcess):
         back as soon as the server answers again.
         """
         limit = limit_seconds(timeout, "timeout")
-        return Acquiring(repr(self.name), lambda: self._acquired(limit))
+        shown = "" if limit is None else f" timeout={limit:g}"
+        return Acquiring(f"{self.name!r}{shown}", lambda: self._acquired(limit))
 
     async def try_acquire(self) -> AsyncLease | None:
         """Take the lock if it is free at this moment and nobody waits for it; else None."""

@@ -61,7 +61,7 @@ ASKS = {
     *("Session.close", "Session.locks", "Session.ping"),
     *("Lock.break_", "Lock.info", "Lock.revoke", "Lock.try_acquire"),
     *("Lease.release", "Lease.renew", "Leases.release"),
-    *("LockAll.acquire", "LockAll.try_acquire"),
+    "LockAll.try_acquire",
     *("Fence.check", "Fence.get", "Fence.seen", "Fence.set"),
     "Lost.wait",
 }
@@ -77,6 +77,7 @@ CALLED_OTHERWISE = {
 #: Where annotations differ beyond the names of the twins, and why.
 TYPED_OTHERWISE = {
     "Lock.acquire": "returns what may be awaited and entered",
+    "LockAll.acquire": "likewise",
     "Session.singleton": "decorates a coroutine function",
 }
 
