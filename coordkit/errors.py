@@ -25,6 +25,7 @@ is sent.  Exceptions of the Redis client never reach the surface: they are the
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from typing import Any
 
@@ -84,12 +85,15 @@ class Unreachable(CoordError, ConnectionError):
     No answer came: the change may or may not have happened.
 
     *sent* is False when the question provably never left this process, so that
-    nothing can have happened.
+    nothing can have happened.  *asked_at* and *heard_at* are the instants, on the
+    clock of the leases, between which the answer was waited for.
     """
 
     def __init__(self, why: str, *, sent: bool = True) -> None:
         super().__init__(why)
         self.sent = sent
+        self.asked_at = math.nan
+        self.heard_at = math.nan
 
 
 class LockTimeout(CoordError, TimeoutError):

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._core import fence as _core
+from ._core.fence import Guard
 from ._core.keys import check_name, guard_key
 from ._io.fork import OfOneProcess
 
@@ -29,25 +29,24 @@ class Fence(OfOneProcess):
     def __init__(self, engine: Engine, name: str) -> None:
         self._engine = engine
         self.name = check_name(name)
-        self._key = guard_key(engine.namespace, name)
+        key = guard_key(engine.namespace, name)
+        self._guard = Guard(name, key, engine.timeout)
 
     def check(self, token: int) -> None:
         """Admit *token*; `StaleToken` when a newer one was seen."""
-        token = _core.token_number(token)
-        self._engine.run(_core.admit(self.name, self._key, token))
+        self._engine.run(self._guard.check(token))
 
     def set(self, field: str, value: str | bytes, *, token: int) -> None:
         """Write *value* (at most 64 KiB) if *token* is admitted; else `StaleToken`."""
-        admit = _core.write(self.name, self._key, token, field, value)
-        self._engine.run(admit)
+        self._engine.run(self._guard.set(field, value, token))
 
     def get(self, field: str) -> bytes | None:
         """Return what was written to *field* last, as bytes; None when nothing was."""
-        return self._engine.run(_core.get(self._key, check_name(field, "field")))
+        return self._engine.run(self._guard.get(field))
 
     def seen(self) -> int:
         """Return the highest token admitted so far; 0 when there is none."""
-        return self._engine.run(_core.seen(self._key))
+        return self._engine.run(self._guard.seen())
 
     def __repr__(self) -> str:
         return f"<Fence {self.name!r}>"
@@ -59,25 +58,24 @@ class AsyncFence(OfOneProcess):
     def __init__(self, engine: AsyncEngine, name: str) -> None:
         self._engine = engine
         self.name = check_name(name)
-        self._key = guard_key(engine.namespace, name)
+        key = guard_key(engine.namespace, name)
+        self._guard = Guard(name, key, engine.timeout)
 
     async def check(self, token: int) -> None:
         """Admit *token*; `StaleToken` when a newer one was seen."""
-        token = _core.token_number(token)
-        await self._engine.run(_core.admit(self.name, self._key, token))
+        await self._engine.run(self._guard.check(token))
 
     async def set(self, field: str, value: str | bytes, *, token: int) -> None:
         """Write *value* (at most 64 KiB) if *token* is admitted; else `StaleToken`."""
-        admit = _core.write(self.name, self._key, token, field, value)
-        await self._engine.run(admit)
+        await self._engine.run(self._guard.set(field, value, token))
 
     async def get(self, field: str) -> bytes | None:
         """Return what was written to *field* last, as bytes; None when nothing was."""
-        return await self._engine.run(_core.get(self._key, check_name(field, "field")))
+        return await self._engine.run(self._guard.get(field))
 
     async def seen(self) -> int:
         """Return the highest token admitted so far; 0 when there is none."""
-        return await self._engine.run(_core.seen(self._key))
+        return await self._engine.run(self._guard.seen())
 
     def __repr__(self) -> str:
         return f"<AsyncFence {self.name!r}>"

@@ -90,7 +90,9 @@ class Lock(OfOneProcess):
 
     def info(self) -> LockInfo | None:
         """Return who holds the lock, or None.  It may have changed since."""
-        return self._engine.run(_inspect.info(self.name, self._options.keys))
+        return self._engine.run(
+            _inspect.info(self.name, self._options.keys, self._engine.timeout)
+        )
 
     def break_(self, *, reason: str = "", holder: str | None = None) -> LockInfo | None:
         """
@@ -104,7 +106,9 @@ class Lock(OfOneProcess):
 
     def revoke(self) -> LockInfo | None:
         """Ask the holder to let go: its lease is lost at its next renewal; return who it is."""
-        return self._engine.run(_inspect.revoke(self.name, self._options.namespace))
+        return self._engine.run(
+            _inspect.revoke(self.name, self._options.namespace, self._engine.timeout)
+        )
 
     def _asked(self) -> Claim:
         if self._claim.identity != self._engine.identity:  # forked since
@@ -184,7 +188,9 @@ class AsyncLock(OfOneProcess):
 
     async def info(self) -> LockInfo | None:
         """Return who holds the lock, or None.  It may have changed since."""
-        return await self._engine.run(_inspect.info(self.name, self._options.keys))
+        return await self._engine.run(
+            _inspect.info(self.name, self._options.keys, self._engine.timeout)
+        )
 
     async def break_(
         self, *, reason: str = "", holder: str | None = None
@@ -201,7 +207,7 @@ class AsyncLock(OfOneProcess):
     async def revoke(self) -> LockInfo | None:
         """Ask the holder to let go: its lease is lost at its next renewal; return who it is."""
         return await self._engine.run(
-            _inspect.revoke(self.name, self._options.namespace)
+            _inspect.revoke(self.name, self._options.namespace, self._engine.timeout)
         )
 
     def _asked(self) -> Claim:

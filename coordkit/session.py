@@ -135,7 +135,7 @@ class Session(OfOneProcess):
 
     def locks(self) -> list[LockInfo]:
         """Return every lock of the namespace that is held, by name, without SCAN."""
-        return self._engine.run(_inspect.listing(self.namespace))
+        return self._engine.run(_inspect.listing(self.namespace, self._engine.timeout))
 
     def fence(self, name: str) -> Fence:
         """Return the fence *name*, which checks tokens; nothing is sent."""
@@ -160,7 +160,7 @@ class Session(OfOneProcess):
 
     def ping(self) -> None:
         """Ask the server something harmless: raises what a first lock would raise."""
-        self._engine.run(_inspect.probe(self.namespace))
+        self._engine.run(_inspect.probe(self.namespace, self._engine.timeout))
 
     # -- its end ------------------------------------------------------------------
 
@@ -282,7 +282,9 @@ class AsyncSession(OfOneProcess):
 
     async def locks(self) -> list[LockInfo]:
         """Return every lock of the namespace that is held, by name, without SCAN."""
-        return await self._engine.run(_inspect.listing(self.namespace))
+        return await self._engine.run(
+            _inspect.listing(self.namespace, self._engine.timeout)
+        )
 
     def fence(self, name: str) -> AsyncFence:
         """Return the fence *name*, which checks tokens; nothing is sent."""
@@ -307,7 +309,7 @@ class AsyncSession(OfOneProcess):
 
     async def ping(self) -> None:
         """Ask the server something harmless: raises what a first lock would raise."""
-        await self._engine.run(_inspect.probe(self.namespace))
+        await self._engine.run(_inspect.probe(self.namespace, self._engine.timeout))
 
     # -- its end ------------------------------------------------------------------
 

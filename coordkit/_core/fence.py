@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from ..errors import StaleToken
+from .asking import ask, insist
 from .keys import check_name
 from .ops import Call, Op
 from .reply import number, text
 
-#: How long a question may take; the caller is in the middle of its work.
-TIMEOUT = 2.0
 LARGEST_VALUE = 65_536
 #: Tokens are exact up to here in JSON, Lua and SQL alike.
 LARGEST_TOKEN = 2**53
@@ -37,30 +38,40 @@ def stored_value(value: str | bytes) -> bytes:
     return stored
 
 
-def admit(
-    name: str, key: str, token: int, field: str = "", value: bytes = b""
-) -> Op[None]:
-    """Admit *token*, and write with it; `StaleToken` when a newer one was seen."""
-    reply = yield Call("fence_check", (key,), (token, field, value), TIMEOUT)
-    if text(reply.value[0]) != "admitted":
-        raise StaleToken(name, token, number(reply.value[1]))
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """One fence: its name, its key, and how long a question may take, in seconds."""
 
+    name: str
+    key: str
+    timeout: float
 
-def write(name: str, key: str, token: int, field: str, value: str | bytes) -> Op[None]:
-    """Check the arguments, then `admit`."""
-    return admit(
-        name, key, token_number(token), check_name(field, "field"), stored_value(value)
-    )
+    def check(self, token: int) -> Op[None]:
+        """Admit *token*; `StaleToken` when a newer one was seen."""
+        return self._admit(token_number(token))
 
+    def set(self, field: str, value: str | bytes, token: int) -> Op[None]:
+        """Write *value* if *token* is admitted; else `StaleToken`."""
+        admitted = token_number(token)
+        return self._admit(admitted, check_name(field, "field"), stored_value(value))
 
-def get(key: str, field: str) -> Op[bytes | None]:
-    """Return what was written last, as bytes; None when nothing was."""
-    reply = yield Call("fence_get", (key,), (field,), TIMEOUT)
-    value: bytes | None = reply.value[1]
-    return value
+    def get(self, field: str) -> Op[bytes | None]:
+        """Return what was written last, as bytes; None when nothing was."""
+        return self._get(check_name(field, "field"))
 
+    def seen(self) -> Op[int]:
+        """Return the highest token admitted so far; 0 when there is none."""
+        reply = yield from ask(Call("fence_get", (self.key,), ("",), self.timeout))
+        return number(reply.value[0])
 
-def seen(key: str) -> Op[int]:
-    """Return the highest token admitted so far; 0 when there is none."""
-    reply = yield Call("fence_get", (key,), ("",), TIMEOUT)
-    return number(reply.value[0])
+    def _admit(self, token: int, field: str = "", value: bytes = b"") -> Op[None]:
+        args = (token, field, value)
+        call = Call("fence_check", (self.key,), args, self.timeout)
+        reply = yield from insist(call)
+        if text(reply.value[0]) != "admitted":
+            raise StaleToken(self.name, token, number(reply.value[1]))
+
+    def _get(self, field: str) -> Op[bytes | None]:
+        reply = yield from ask(Call("fence_get", (self.key,), (field,), self.timeout))
+        value: bytes | None = reply.value[1]
+        return value

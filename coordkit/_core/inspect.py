@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from ..errors import CoordError, KeyConflict
+from .asking import ask, insist
 from .keys import LockKeys, in_bucket, index_keys, lock_keys
 from .ops import Call, Op, Pipeline
 from .reply import number, text
 
-#: How long an operator's question may take: it is one person waiting.
-TIMEOUT = 2.0
 #: The tombstone of a broken lease outlives what it could still have lasted by this.
 BROKEN_MS = 10_000
 
@@ -59,24 +58,24 @@ class LockInfo:
     limit: int | None = None
 
 
-def info(name: str, keys: LockKeys) -> Op[LockInfo | None]:
+def info(name: str, keys: LockKeys, timeout: float) -> Op[LockInfo | None]:
     """Return who holds *name*, or None."""
-    reply = yield _info_call(keys)
+    reply = yield from ask(_info_call(keys, timeout))
     return _info(name, reply.value)
 
 
-def listing(namespace: str) -> Op[list[LockInfo]]:
+def listing(namespace: str, timeout: float) -> Op[list[LockInfo]]:
     """Return every held lock of *namespace*, by name.  Reads the indexes: no SCAN."""
     calls = tuple(
-        Call("index_list", (key,), (), TIMEOUT) for key in index_keys(namespace)
+        Call("index_list", (key,), (), timeout) for key in index_keys(namespace)
     )
-    reply = yield Pipeline(calls, TIMEOUT)
+    reply = yield from ask(Pipeline(calls, timeout))
     members = sorted({text(m) for bucket in _values(reply.value) for m in bucket})
     names = [m.removeprefix("lock:") for m in members if m.startswith("lock:")]
     if not names:
         return []
-    calls = tuple(_info_call(lock_keys(namespace, name)) for name in names)
-    reply = yield Pipeline(calls, TIMEOUT)
+    calls = tuple(_info_call(lock_keys(namespace, name), timeout) for name in names)
+    reply = yield from ask(Pipeline(calls, timeout))
     found: list[LockInfo] = []
     for name, value in zip(names, reply.value, strict=True):
         if isinstance(value, CoordError):
@@ -89,11 +88,11 @@ def listing(namespace: str) -> Op[list[LockInfo]]:
 
 
 def break_(
-    name: str, namespace: str, wake: str, holder: str | None
+    name: str, namespace: str, wake: str, holder: str | None, timeout: float
 ) -> Op[LockInfo | None]:
     """Take *name* from its present holders, or from *holder* only; return who had it."""
     keys = lock_keys(namespace, name)
-    seen = yield from info(name, keys)
+    seen = yield from info(name, keys, timeout)
     if seen is None or not any(holder in (None, h.holder) for h in seen.holders):
         return None
     broken = False
@@ -101,7 +100,7 @@ def break_(
         if holder not in (None, held.holder):
             continue
         tomb_ms = int(held.expires_in * 1000) + BROKEN_MS
-        reply = yield Call(
+        call = Call(
             "lock_break",
             (
                 keys.lock,
@@ -112,38 +111,41 @@ def break_(
                 keys.records,
             ),
             (held.holder, tomb_ms, f"lock:{name}", wake),
-            TIMEOUT,
+            timeout,
         )
+        reply = yield from insist(call)
         broken = broken or text(reply.value[0]) == "broken"
     return seen if broken else None
 
 
-def revoke(name: str, namespace: str) -> Op[LockInfo | None]:
+def revoke(name: str, namespace: str, timeout: float) -> Op[LockInfo | None]:
     """Ask every present holder of *name* to let go; return who that is."""
     keys = lock_keys(namespace, name)
-    seen = yield from info(name, keys)
+    seen = yield from info(name, keys, timeout)
     if seen is None:
         return None
     asked = False
     for held in seen.holders:
-        reply = yield Call(
+        call = Call(
             "lock_revoke",
             (keys.lock, keys.holders, keys.records),
             (held.holder,),
-            TIMEOUT,
+            timeout,
         )
+        reply = yield from insist(call)
         asked = asked or text(reply.value[0]) == "asked"
     return seen if asked else None
 
 
-def probe(namespace: str) -> Op[None]:
+def probe(namespace: str, timeout: float) -> Op[None]:
     """Ask something harmless: raises what a first lock would raise."""
-    yield Call("index_list", (in_bucket(namespace, 0, "index"),), (), TIMEOUT)
+    key = in_bucket(namespace, 0, "index")
+    yield from ask(Call("index_list", (key,), (), timeout))
 
 
-def _info_call(keys: LockKeys) -> Call:
+def _info_call(keys: LockKeys, timeout: float) -> Call:
     return Call(
-        "lock_info", (keys.lock, keys.alive, keys.holders, keys.records), (), TIMEOUT
+        "lock_info", (keys.lock, keys.alive, keys.holders, keys.records), (), timeout
     )
 
 

@@ -26,6 +26,7 @@ from ..errors import (
     Refused,
     Unreachable,
 )
+from .asking import FIRST_PAUSE, LONGEST_PAUSE, SHORTEST_CALL, ask, insist
 from .keys import LockKeys
 from .lease import Clock, Lease, Renewal, State, believed_until
 from .ops import Call, Defer, Listen, Op, Reply, Rest, Wait
@@ -38,10 +39,6 @@ L = TypeVar("L", bound="LockLease")
 RELEASED_MS = 10_000
 #: A request given up may still sit in a stalled server's socket.
 GIVEN_UP_MS = 60_000
-#: Pauses between questions that got no answer: doubled each time, at most the last.
-FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
-#: The last question of a caller whose time is up gets this: a round trip far away.
-SHORTEST_CALL = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,8 +234,7 @@ class _Attempt:
                 reply = yield self._in_time(call)
             except Unreachable as exc:
                 loose = self.loose = loose or exc.sent
-                clock = yield Rest(0.0)  # only tells the time
-                self.last = clock.heard_at
+                self.last = exc.heard_at
                 until = min(self.give_up, silent_since + self.patience)
                 if self.last >= until or not (self.insist or exc.sent):
                     raise
@@ -330,7 +326,7 @@ def _undo(cause: BaseException | None, attempt: _Attempt) -> Op[None]:
         raise
 
 
-def release(lease: LockLease, *, now: float) -> Op[None]:
+def release(lease: LockLease) -> Op[None]:
     """
     Give the lock back.  `LeaseLost` when it was no longer ours.
 
@@ -340,11 +336,11 @@ def release(lease: LockLease, *, now: float) -> Op[None]:
     call = release_call(claim, lease.holder, RELEASED_MS)
     lease._end(State.RELEASED)
     try:
-        reply = yield from _insist(call, now, 2 * claim.call_timeout)
+        reply = yield from insist(call)
     except GeneratorExit:
         raise
     except BaseException:
-        yield Defer(call, max(lease.deadline, now) + claim.call_timeout)
+        yield Defer(call, max(lease.deadline, lease._clock()) + claim.call_timeout)
         raise
     word = text(reply.value[0])
     if word == "released" and was is None:
@@ -354,26 +350,15 @@ def release(lease: LockLease, *, now: float) -> Op[None]:
     raise lease._loss(was)
 
 
-def _insist(call: Call, now: float, patience: float) -> Op[Reply]:
-    """Ask again for *patience* seconds when no answer comes; scripts answer a replay alike."""
-    pause, until = FIRST_PAUSE, now + patience
-    while True:
-        try:
-            return (yield call)
-        except Unreachable:
-            clock = yield Rest(0.0)  # only tells the time
-            if clock.heard_at >= until:
-                raise
-            yield Rest(clock.heard_at + pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+def _renewal_call(lease: LockLease) -> Call:
+    renewal = lease._renewal()
+    return Call(renewal.script, renewal.keys, renewal.args, lease._claim.call_timeout)
 
 
 def _why(lease: LockLease) -> Op[Reason]:
     """Ask why a lease that the server no longer knows was lost."""
-    renewal = lease._renewal()
-    call = Call(renewal.script, renewal.keys, renewal.args, lease._claim.call_timeout)
     try:
-        reply = yield call
+        reply = yield from ask(_renewal_call(lease))
     except CoordError:
         return Reason.EVICTED  # what is certain: the server has no such lease
     word = text(reply.value[0])
@@ -383,9 +368,7 @@ def _why(lease: LockLease) -> Op[Reason]:
 def renew(lease: LockLease) -> Op[None]:
     """Push the lease's end away now, instead of when the keeper would."""
     lease.check()
-    renewal = lease._renewal()
-    call = Call(renewal.script, renewal.keys, renewal.args, lease._claim.call_timeout)
-    reply = yield call
+    reply = yield from insist(_renewal_call(lease))
     word = text(reply.value[0])
     if word == "kept" and reply.heard_at < lease.deadline:
         lease._renewed(reply.asked_at)

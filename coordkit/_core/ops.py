@@ -7,8 +7,9 @@ driver does that for it.  Three drivers obey: `_io.blocking` in the calling
 thread, `_io.aio` on the event loop, and the simulator of the tests.
 
 A driver answers a request with a `Reply`, or throws into the operation:
-`Unreachable` when no answer came, another `CoordError` when the server said no,
-and whatever interrupted the caller (`KeyboardInterrupt`, `CancelledError`).
+`Unreachable` when no answer came, stamped with the instants as a reply is; another
+`CoordError` when the server said no; and whatever interrupted the caller
+(`KeyboardInterrupt`, `CancelledError`).
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from .._core.ops import (
     Rest,
     Wait,
 )
+from ..errors import Unreachable
 
 T = TypeVar("T")
 log = logging.getLogger("coordkit")
@@ -79,19 +80,21 @@ class Aio:
     async def run(self, op: Op[T]) -> T:
         """Drive *op* to its end and return what it returns."""
         listening: str | None = None
-        clock, call = self._clock, self._wires.call
+        clock, call, obey = self._clock, self._wires.call, self._obey
         try:
             request = next(op)
             while True:
                 if type(request) is Listen:
                     listening = request.rid
+                asked_at = clock()
                 try:
-                    if type(request) is Call:  # nine questions of ten
-                        asked_at = clock()
-                        reply = Reply(await call(request), asked_at, clock())
-                    else:
-                        reply = await self._ask(request)
+                    # Nine questions of ten are calls: these take a frame less.
+                    ask = call(request) if type(request) is Call else obey(request)
+                    value = await ask
+                    reply = Reply(value, asked_at, clock())
                 except BaseException as exc:  # noqa: BLE001  # the operation decides
+                    if isinstance(exc, Unreachable):
+                        exc.asked_at, exc.heard_at = asked_at, clock()
                     request = op.throw(exc)
                 else:
                     request = op.send(reply)
@@ -102,23 +105,20 @@ class Aio:
             if listening is not None:
                 self._line.forget(listening)
 
-    async def _ask(self, request: Request) -> Reply:
-        asked_at = self._clock()
-        value: Any = None
+    async def _obey(self, request: Request) -> Any:
         match request:
             case Call():
-                value = await self._wires.call(request)
+                return await self._wires.call(request)
             case Pipeline(calls, timeout):
-                value = await self._wires.pipeline(calls, timeout)
+                return await self._wires.pipeline(calls, timeout)
             case Listen(rid, timeout):
-                await self._line.listen(rid, timeout)
+                return await self._line.listen(rid, timeout)
             case Wait(rid, timeout):
-                value = await self._line.wait(rid, timeout)
+                return await self._line.wait(rid, timeout)
             case Rest(until):
-                value = await self._rest(until)
+                return await self._rest(until)
             case Defer(call, until):
-                self._defer(call, until)
-        return Reply(value, asked_at, self._clock())
+                return self._defer(call, until)
 
     async def _rest(self, until: float) -> bool:
         left = until - self._clock()

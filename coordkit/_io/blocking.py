@@ -21,6 +21,7 @@ from .._core.ops import (
     Rest,
     Wait,
 )
+from ..errors import Unreachable
 from .wake import WakeLine
 from .wire import Asking
 
@@ -50,19 +51,20 @@ class Blocking:
     def run(self, op: Op[T]) -> T:
         """Drive *op* to its end and return what it returns."""
         listening: str | None = None
-        clock, call = self._clock, self._wires.call
+        clock, call, obey = self._clock, self._wires.call, self._obey
         try:
             request = next(op)
             while True:
                 if type(request) is Listen:
                     listening = request.rid
+                asked_at = clock()
                 try:
-                    if type(request) is Call:  # nine questions of ten
-                        asked_at = clock()
-                        reply = Reply(call(request), asked_at, clock())
-                    else:
-                        reply = self._ask(request)
+                    # Nine questions of ten are calls: these take a frame less.
+                    value = call(request) if type(request) is Call else obey(request)
+                    reply = Reply(value, asked_at, clock())
                 except BaseException as exc:  # noqa: BLE001  # the operation decides
+                    if isinstance(exc, Unreachable):
+                        exc.asked_at, exc.heard_at = asked_at, clock()
                     request = op.throw(exc)
                 else:
                     request = op.send(reply)
@@ -73,23 +75,20 @@ class Blocking:
             if listening is not None:
                 self._line.forget(listening)
 
-    def _ask(self, request: Request) -> Reply:
-        asked_at = self._clock()
-        value: Any = None
+    def _obey(self, request: Request) -> Any:
         match request:
             case Call():
-                value = self._wires.call(request)
+                return self._wires.call(request)
             case Pipeline(calls, timeout):
-                value = self._wires.pipeline(calls, timeout)
+                return self._wires.pipeline(calls, timeout)
             case Listen(rid, timeout):
-                self._line.listen(rid, timeout)
+                return self._line.listen(rid, timeout)
             case Wait(rid, timeout):
-                value = self._line.wait(rid, timeout)
+                return self._line.wait(rid, timeout)
             case Rest(until):
-                value = self._rest(until)
+                return self._rest(until)
             case Defer(call, until):
-                self._defer(call, until)
-        return Reply(value, asked_at, self._clock())
+                return self._defer(call, until)
 
     def _rest(self, until: float) -> bool:
         left = until - self._clock()

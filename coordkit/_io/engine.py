@@ -84,12 +84,6 @@ class _Common:
         if self.closed:
             raise RuntimeError("the session is closed")
 
-    def _keep(self, lease: LockLease, asked_at: float, floor: int) -> bool:
-        """Have a new lease renewed; return whether the keeper must be stirred."""
-        bucket = lease._claim.keys.bucket
-        self._highest.check(lease.name, bucket, lease.token, floor)
-        return self.keeper.add(lease, asked_at)
-
 
 class Engine(_Common):
     """For threads."""
@@ -144,9 +138,10 @@ class Engine(_Common):
         made: list[L] = []
 
         def make(token: int, asked_at: float, lasts: float) -> L:
+            self._highest.check(claim.name, claim.keys.bucket, token, floor)
             lease = new(claim, rid, token, asked_at, lasts)
             made.append(lease)
-            if self._keep(lease, asked_at, floor):
+            if self.keeper.add(lease, asked_at):
                 self._keeping.stir()
             return lease
 
@@ -172,7 +167,7 @@ class Engine(_Common):
     def release(self, lease: LockLease) -> None:
         """Give a lock back."""
         self.keeper.drop(lease)
-        self.run(lock.release(lease, now=clock.now()))
+        self.run(lock.release(lease))
 
     def release_all(self) -> None:
         """Give back whatever is still held; what cannot be ends by its ttl."""
@@ -184,7 +179,9 @@ class Engine(_Common):
     def break_(self, name: str, reason: str, holder: str | None) -> LockInfo | None:
         """Take a lock from its holder."""
         wake = wake_prefix(self.namespace)
-        seen = self.run(inspect.break_(name, self.namespace, wake, holder))
+        seen = self.run(
+            inspect.break_(name, self.namespace, wake, holder, self.timeout)
+        )
         return _broken(seen, reason)
 
     def close(self) -> None:
@@ -258,8 +255,9 @@ class AsyncEngine(_Common):
         rid, floor = self.rid(claim), self._highest.so_far(claim.keys.bucket)
 
         def make(token: int, asked_at: float, lasts: float) -> L:
+            self._highest.check(claim.name, claim.keys.bucket, token, floor)
             lease = new(claim, rid, token, asked_at, lasts)
-            if self._keep(lease, asked_at, floor):
+            if self.keeper.add(lease, asked_at):
                 self._keeping.stir()
             return lease
 
@@ -277,7 +275,7 @@ class AsyncEngine(_Common):
 
     def release(self, lease: LockLease) -> Coroutine[Any, Any, None]:
         """Give a lock back."""
-        asked = self.run(lock.release(lease, now=clock.now()))
+        asked = self.run(lock.release(lease))
         self.keeper.drop(lease)
         return asked
 
@@ -293,7 +291,9 @@ class AsyncEngine(_Common):
     ) -> LockInfo | None:
         """Take a lock from its holder."""
         wake = wake_prefix(self.namespace)
-        seen = await self.run(inspect.break_(name, self.namespace, wake, holder))
+        seen = await self.run(
+            inspect.break_(name, self.namespace, wake, holder, self.timeout)
+        )
         return _broken(seen, reason)
 
     async def close(self) -> None:

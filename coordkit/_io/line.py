@@ -77,8 +77,14 @@ class Line:
         if isinstance(error, rx.NoScriptError):
             answer = await self._ask(by_source(call), timeout)
         if isinstance(answer, Exception) and not isinstance(answer, CoordError):
-            return coord_error(answer, self._source.address, sent=True)
+            return self._error(answer, sent=True)
         return answer
+
+    def _error(self, cause: Exception, *, sent: bool) -> CoordError:
+        """Return what *cause* means, for one question: each gets an error of its own."""
+        error = coord_error(cause, self._source.address, sent=sent)
+        error.__cause__ = cause
+        return error
 
     def _ask(self, command: tuple[Any, ...], timeout: float) -> asyncio.Future[Any]:
         """Queue a question; its answer, or an exception as a value, comes by the future."""
@@ -102,11 +108,11 @@ class Line:
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """Tell those who have waited long enough; one timer serves for all."""
         self._watch, now = None, loop.time()
-        why = f"no answer from {self._source.address} in time"
+        silent = rx.TimeoutError("no answer in time")
         waiting = [q for q in (*self._sent, *self._queue) if not q.answer.done()]
         for question in waiting:
             if question.ends <= now:
-                question.settle(Unreachable(why, sent=question.sent))
+                question.settle(self._error(silent, sent=question.sent))
         # All before it are answered and it is not: nothing comes through any more.
         if self._sent and self._sent[0].ends <= now and self._serving is not None:
             self._serving.cancel()
@@ -115,21 +121,24 @@ class Line:
 
     async def _serve(self) -> None:
         """Connect, write what is asked and read the answers, until the line breaks."""
-        error: CoordError = Unreachable("the line was closed")
+        broken: Exception = rx.ConnectionError("the connection was given up")
         connection = self._source.connection(timeout=self._timeout)
+        # The greeting asks, too: it may not take longer than what it is for.
+        left = self._queue[0].ends - asyncio.get_running_loop().time()
         try:
-            await connection.connect()
+            async with asyncio.timeout(min(left, self._timeout)):
+                await connection.connect()
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._write(connection))
                 both.create_task(self._read(connection))
         except* (rx.RedisError, *NO_ANSWER) as group:
-            error = coord_error(_first(group), self._source.address, sent=True)
+            broken = _first(group)
         finally:
             self._serving = None
             unanswered, self._queue = [*self._sent, *self._queue], []
             self._sent.clear()
             for question in unanswered:
-                question.settle(_unless_sent(error, question))
+                question.settle(self._error(broken, sent=question.sent))
             await connection.disconnect()
 
     async def _write(self, connection: Any) -> None:
@@ -167,13 +176,6 @@ def _first(group: Any) -> Exception:
     while hasattr(first, "exceptions"):
         first = first.exceptions[0]
     error: Exception = first
-    return error
-
-
-def _unless_sent(error: CoordError, question: _Question) -> CoordError:
-    """Return the error for one question: what was not sent has not happened."""
-    if isinstance(error, Unreachable) and not question.sent:
-        return Unreachable(str(error), sent=False)
     return error
 
 

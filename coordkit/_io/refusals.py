@@ -17,7 +17,14 @@ from ..errors import (
 #: The server says that it cannot answer at present, and that it did nothing.
 _NOT_NOW = ("LOADING", "BUSY ")
 #: The same, said inside a script: Redis 6.2 puts it at the end of its message.
-_NOT_NOW_INSIDE = ("READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
+_NOT_NOW_INSIDE = (
+    "READONLY",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "NOREPLICAS",  # fewer than min-replicas-to-write
+    "MISCONF",  # it cannot save, and stop-writes-on-bgsave-error
+)
 _NOT_NOW_TYPES = (
     rx.BusyLoadingError,
     rx.ReadOnlyError,

@@ -43,6 +43,8 @@ class Wire:
         self.connection: Any = source.connection(timeout=timeout)
         #: questions sent whose answers have not been read
         self.open = 0
+        #: how many outages it was opened after: its pool's count
+        self.outage = 0
 
     def connect(self, timeout: float) -> None:
         """Connect within *timeout*, if need be.  Nothing was asked if this fails."""
@@ -143,12 +145,17 @@ class Wires:
         self._free: list[Wire | None] = [None] * source.max_connections
         self._returned = Condition()
         self._starving = 0
+        #: counts failures: after each, what idled meanwhile may be closed at the other end
+        self._outage = 0
 
     def call(self, call: Call) -> Any:
         """Run a script on a free connection."""
         wire = self._take(call.timeout)
         try:
             return wire.call(call)
+        except Unreachable:
+            self._outage += 1
+            raise
         finally:
             self._give_back(wire)
 
@@ -157,6 +164,9 @@ class Wires:
         wire = self._take(timeout)
         try:
             return wire.pipeline(calls, timeout)
+        except Unreachable:
+            self._outage += 1
+            raise
         finally:
             self._give_back(wire)
 
@@ -165,7 +175,11 @@ class Wires:
             wire = self._free.pop()
         except IndexError:
             wire = self._starve(timeout)
-        return wire or Wire(self._source, self._timeout)
+        wire = wire or Wire(self._source, self._timeout)
+        if wire.outage != self._outage:
+            wire.close()
+            wire.outage = self._outage
+        return wire
 
     def _starve(self, timeout: float) -> Wire | None:
         """Wait until another thread returns a connection."""

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from coordkit._core.ops import Call, Op, Reply, Request, Rest, Wait
+from coordkit.errors import Unreachable
 
 T = TypeVar("T")
 Line: TypeAlias = tuple[str | type | Request, Any]
@@ -96,6 +97,8 @@ class Stage:
             answer = answer.answer
         else:
             self.now += _lasts(request, answer, self.now)
+        if isinstance(answer, Unreachable):
+            answer.asked_at, answer.heard_at = asked_at, self.now
         if isinstance(answer, BaseException):
             return op.throw(answer)
         return op.send(Reply(answer, asked_at, self.now))

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from coordkit._core import fence, inspect, lock
+from coordkit._core import inspect, lock
+from coordkit._core.fence import Guard
 from coordkit._core.inspect import LockInfo
 from coordkit._core.keys import guard_key, lock_keys
 from coordkit._core.lock import LockLease
@@ -19,7 +20,7 @@ from core.props import BUSY, ENDS, RID, TAKEN, TOKEN, a_claim, a_lease, wanting
 from core.script import Line, Stage
 
 KEYS = lock_keys("ns", "jobs")
-GUARD = guard_key("ns", "jobs")
+FENCE = Guard("jobs", guard_key("ns", "jobs"), 2.0)
 WAKE = "ck:1:ns:wake:"
 HELD = [b"held", 0, RID.encode(), 1000, b"7", b"1", b"me", b"{}"]
 SHARED = [b"shared", 0, b"3", RID.encode(), 1000, b"7\n1\nme\n{}"]
@@ -75,12 +76,12 @@ def calls() -> list[Call]:
         lock.release_call(places, RID, 11_000),
         renewal_of(a_lease(Stage(), **ALONE)),
         renewal_of(a_lease(Stage(), **PLACES)),
-        last_call(inspect.info("jobs", KEYS)),
-        last_call(inspect.break_("jobs", "ns", WAKE, None), seen),
-        last_call(inspect.revoke("jobs", "ns"), seen),
-        last_call(inspect.probe("ns")),
-        last_call(fence.write("jobs", GUARD, TOKEN, "total", b"seven")),
-        last_call(fence.get(GUARD, "total")),
+        last_call(inspect.info("jobs", KEYS, 2.0)),
+        last_call(inspect.break_("jobs", "ns", WAKE, None, 2.0), seen),
+        last_call(inspect.revoke("jobs", "ns", 2.0), seen),
+        last_call(inspect.probe("ns", 2.0)),
+        last_call(FENCE.set("total", b"seven", TOKEN)),
+        last_call(FENCE.get("total")),
     ]
 
 
@@ -142,7 +143,7 @@ def of_locks(kind: str) -> list[Word]:
         return wanting(Stage(), a_claim(**given), queue=False)
 
     def releasing() -> Op[Any]:
-        return lock.release(a_lease(Stage(), **given), now=100.0)
+        return lock.release(a_lease(Stage(), **given))
 
     def renewing() -> Op[Any]:
         return lock.renew(a_lease(Stage(), **given))
@@ -172,16 +173,16 @@ def of_locks(kind: str) -> list[Word]:
 
 def of_others() -> list[Word]:
     def admitting() -> Op[Any]:
-        return fence.admit("jobs", GUARD, 7)
+        return FENCE.check(7)
 
     def looking() -> Op[Any]:
-        return inspect.info("jobs", KEYS)
+        return inspect.info("jobs", KEYS, 2.0)
 
     def breaking() -> Op[Any]:
-        return inspect.break_("jobs", "ns", WAKE, None)
+        return inspect.break_("jobs", "ns", WAKE, None, 2.0)
 
     def revoking() -> Op[Any]:
-        return inspect.revoke("jobs", "ns")
+        return inspect.revoke("jobs", "ns", 2.0)
 
     return [
         Word("fence_check", [b"admitted", b"7"], admitting, None),

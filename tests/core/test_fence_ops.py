@@ -10,12 +10,9 @@ import pytest
 from coordkit._core.fence import (
     LARGEST_TOKEN,
     LARGEST_VALUE,
-    admit,
-    get,
-    seen,
+    Guard,
     stored_value,
     token_number,
-    write,
 )
 from coordkit._core.ops import Call, Op
 from coordkit.errors import StaleToken
@@ -23,6 +20,7 @@ from core.script import Line, Stage, play
 
 A_NUMBER: Any = 1
 KEY = "ck:1:ns:{b0}:guard:jobs"
+FENCE = Guard("jobs", KEY, 2.0)
 
 
 @pytest.mark.parametrize("token", [1, 1_700_000_000_000_000, LARGEST_TOKEN])
@@ -74,21 +72,19 @@ def test_a_value_is_text_or_bytes(value: Any) -> None:
 
 def test_admit() -> None:
     stage = Stage()
-    stage.play(admit("jobs", KEY, 7), [("fence_check", [b"admitted", b"7"])])
+    stage.play(FENCE.check(7), [("fence_check", [b"admitted", b"7"])])
     assert stage.asked == [Call("fence_check", (KEY,), (7, "", b""), 2.0)]
 
 
 def test_write() -> None:
     stage = Stage()
-    stage.play(
-        write("jobs", KEY, 7, "total", "å"), [("fence_check", [b"admitted", b"7"])]
-    )
+    stage.play(FENCE.set("total", "å", 7), [("fence_check", [b"admitted", b"7"])])
     assert stage.asked == [Call("fence_check", (KEY,), (7, "total", b"\xc3\xa5"), 2.0)]
 
 
 @pytest.mark.parametrize(
     "op",
-    [lambda: admit("jobs", KEY, 7), lambda: write("jobs", KEY, 7, "total", b"")],
+    [lambda: FENCE.check(7), lambda: FENCE.set("total", b"", 7)],
 )
 def test_who_is_older_is_told_by_whom(op: Callable[[], Op[None]]) -> None:
     with pytest.raises(StaleToken) as stale:
@@ -100,12 +96,12 @@ def test_who_is_older_is_told_by_whom(op: Callable[[], Op[None]]) -> None:
 @pytest.mark.parametrize(
     ("ask", "error"),
     [
-        (lambda: write("jobs", KEY, 0, "total", ""), ValueError),
-        (lambda: write("jobs", KEY, 7, "", ""), ValueError),
-        (lambda: write("jobs", KEY, 7, "a\nb", ""), ValueError),
-        (lambda: write("jobs", KEY, 7, A_NUMBER, ""), TypeError),
-        (lambda: write("jobs", KEY, 7, "total", A_NUMBER), TypeError),
-        (lambda: write("jobs", KEY, True, "total", ""), TypeError),
+        (lambda: FENCE.set("total", "", 0), ValueError),
+        (lambda: FENCE.set("", "", 7), ValueError),
+        (lambda: FENCE.set("a\nb", "", 7), ValueError),
+        (lambda: FENCE.set(A_NUMBER, "", 7), TypeError),
+        (lambda: FENCE.set("total", A_NUMBER, 7), TypeError),
+        (lambda: FENCE.set("total", "", True), TypeError),
     ],
 )
 def test_wrong_arguments_are_refused_before_anything_is_sent(
@@ -119,7 +115,7 @@ def test_wrong_arguments_are_refused_before_anything_is_sent(
 def test_get(value: bytes | None) -> None:
     stage = Stage()
     line: Line = ("fence_get", [b"7", value])
-    assert stage.play(get(KEY, "total"), [line]) == value
+    assert stage.play(FENCE.get("total"), [line]) == value
     assert stage.asked == [Call("fence_get", (KEY,), ("total",), 2.0)]
 
 
@@ -128,5 +124,5 @@ def test_get(value: bytes | None) -> None:
 )
 def test_seen(answer: bytes, expected: int) -> None:
     stage = Stage()
-    assert stage.play(seen(KEY), [("fence_get", [answer, None])]) == expected
+    assert stage.play(FENCE.seen(), [("fence_get", [answer, None])]) == expected
     assert stage.asked == [Call("fence_get", (KEY,), ("",), 2.0)]

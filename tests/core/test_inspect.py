@@ -10,7 +10,6 @@ import pytest
 
 from coordkit._core.inspect import (
     BROKEN_MS,
-    TIMEOUT,
     Holder,
     LockInfo,
     break_,
@@ -20,11 +19,12 @@ from coordkit._core.inspect import (
     revoke,
 )
 from coordkit._core.keys import BUCKETS, bucket_of, index_keys, lock_keys
-from coordkit._core.ops import Call, Op, Pipeline
+from coordkit._core.ops import Call, Op, Pipeline, Rest
 from coordkit.errors import CoordError, KeyConflict, Refused, Unreachable
 from core.props import RID, TOKEN, no_answer
-from core.script import Line, Stage, play
+from core.script import Line, Stage, Took, play
 
+TIMEOUT = 2.0
 KEYS = lock_keys("ns", "jobs")
 WAKE = "ck:1:ns:wake:"
 TOKEN_TEXT = str(TOKEN).encode()
@@ -48,7 +48,7 @@ def shared(limit: bytes, *records: tuple[str, bytes]) -> list[Any]:
 
 
 def told(value: Any) -> LockInfo:
-    seen = play(info("jobs", KEYS), [("lock_info", value)])
+    seen = play(info("jobs", KEYS, TIMEOUT), [("lock_info", value)])
     assert seen is not None
     return seen
 
@@ -58,7 +58,7 @@ def told(value: Any) -> LockInfo:
 
 def test_nobody() -> None:
     stage = Stage()
-    assert stage.play(info("jobs", KEYS), [("lock_info", FREE)]) is None
+    assert stage.play(info("jobs", KEYS, TIMEOUT), [("lock_info", FREE)]) is None
     keys = (KEYS.lock, KEYS.alive, KEYS.holders, KEYS.records)
     assert stage.asked == [Call("lock_info", keys, (), TIMEOUT)]
 
@@ -130,7 +130,7 @@ def test_the_listing_reads_every_index_then_every_lock() -> None:
     stage = Stage()
     found = indexes(b"lock:jobs", b"lock:a:b", b"ring:other")
     lines: list[Line] = [(Pipeline, found), (Pipeline, [FREE, HELD])]
-    (seen,) = stage.play(listing("ns"), lines)
+    (seen,) = stage.play(listing("ns", TIMEOUT), lines)
     assert seen.name == "jobs"
     first, second = stage.asked
     assert isinstance(first, Pipeline)
@@ -144,7 +144,7 @@ def test_the_listing_reads_every_index_then_every_lock() -> None:
 
 
 def test_an_empty_listing_costs_one_trip() -> None:
-    assert play(listing("ns"), [(Pipeline, indexes())]) == []
+    assert play(listing("ns", TIMEOUT), [(Pipeline, indexes())]) == []
 
 
 def test_one_foreign_key_hides_no_other() -> None:
@@ -152,7 +152,7 @@ def test_one_foreign_key_hides_no_other() -> None:
         (Pipeline, indexes(b"lock:jobs", b"lock:odd", b"lock:zz")),
         (Pipeline, [HELD, KeyConflict("odd"), HELD]),
     ]
-    assert [seen.name for seen in play(listing("ns"), lines)] == ["jobs", "zz"]
+    assert [seen.name for seen in play(listing("ns", TIMEOUT), lines)] == ["jobs", "zz"]
 
 
 def test_a_foreign_token_hides_no_other() -> None:
@@ -161,7 +161,7 @@ def test_a_foreign_token_hides_no_other() -> None:
         (Pipeline, indexes(b"lock:jobs", b"lock:odd")),
         (Pipeline, [HELD, odd]),
     ]
-    assert [seen.name for seen in play(listing("ns"), lines)] == ["jobs"]
+    assert [seen.name for seen in play(listing("ns", TIMEOUT), lines)] == ["jobs"]
 
 
 @pytest.mark.parametrize("error", [Refused("no"), KeyConflict("no")])
@@ -170,18 +170,18 @@ def test_an_index_that_cannot_be_read_is_told(error: CoordError) -> None:
     found: list[Any] = indexes(b"lock:jobs")
     found[200] = error
     with pytest.raises(type(error)):
-        play(listing("ns"), [(Pipeline, found)])
+        play(listing("ns", TIMEOUT), [(Pipeline, found)])
 
 
 # -- break and revoke ----------------------------------------------------------------
 
 
 def breaking(holder: str | None = None) -> Op[LockInfo | None]:
-    return break_("jobs", "ns", WAKE, holder)
+    return break_("jobs", "ns", WAKE, holder, TIMEOUT)
 
 
 def revoking() -> Op[LockInfo | None]:
-    return revoke("jobs", "ns")
+    return revoke("jobs", "ns", TIMEOUT)
 
 
 both = pytest.mark.parametrize("op", [breaking, revoking])
@@ -230,7 +230,7 @@ def test_break_leaves_it_with_anybody_but_the_named_holder() -> None:
 def test_what_is_kept_of_a_foreign_holder_is_a_conflict() -> None:
     odd = [b"held", 0, b"who", 1, b"a token?", SINCE, b"", b""]
     with pytest.raises(KeyConflict, match="what is kept of holder 'who' is not ours"):
-        play(info("jobs", KEYS), [("lock_info", odd)])
+        play(info("jobs", KEYS, TIMEOUT), [("lock_info", odd)])
 
 
 def test_revoke_asks_every_holder() -> None:
@@ -254,10 +254,11 @@ def test_what_was_released_meanwhile_was_not_asked() -> None:
 @both
 def test_no_answer_is_no_success(op: Callable[[], Op[Any]]) -> None:
     with pytest.raises(Unreachable):
-        play(op(), [("lock_info", HELD), (Call, no_answer())])
+        silent: Line = (Call, Took(TIMEOUT, no_answer()))
+        play(op(), [("lock_info", HELD), silent, (Rest, None), silent])
 
 
 def test_probe_asks_something_that_changes_nothing() -> None:
     stage = Stage()
-    stage.play(probe("ns"), [("index_list", [])])
+    stage.play(probe("ns", TIMEOUT), [("index_list", [])])
     assert stage.asked == [Call("index_list", ("ck:1:ns:{00}:index",), (), TIMEOUT)]

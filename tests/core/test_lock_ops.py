@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
+from coordkit._core.asking import FIRST_PAUSE, LONGEST_PAUSE
 from coordkit._core.lease import believed_until
 from coordkit._core.lock import (
-    FIRST_PAUSE,
-    LONGEST_PAUSE,
     acquire_call,
     release_call,
 )
@@ -73,7 +72,6 @@ def test_of_several_questions_the_one_that_was_answered_counts() -> None:
     lines: list[Line] = [
         ("lock_acquire", Took(2.0, no_answer())),
         (Rest, None),
-        (Rest, None),
         ("lock_acquire", Took(0.5, TAKEN)),
     ]
     lease = held(stage.play(wanting(stage, claim), lines))
@@ -127,7 +125,6 @@ def test_try_asks_again_for_a_lost_answer_with_the_same_rid() -> None:
     lines: list[Line] = [
         ("lock_acquire", Took(2.0, no_answer())),
         (Rest, None),
-        (Rest, None),
         ("lock_acquire", TAKEN),
     ]
     assert stage.play(wanting(stage, claim, queue=False), lines)
@@ -140,7 +137,6 @@ def test_try_that_is_refused_after_a_lost_answer_leaves_nothing() -> None:
     stage, claim = Stage(), a_claim()
     lines: list[Line] = [
         ("lock_acquire", Took(2.0, no_answer())),
-        (Rest, None),
         (Rest, None),
         ("lock_acquire", BUSY),
         ("lock_release", [b"not ours"]),
@@ -155,7 +151,7 @@ def test_try_does_not_ride_out_an_outage() -> None:
     with pytest.raises(Unreachable, match="nobody listens"):
         Stage().play(
             wanting(Stage(), a_claim(), queue=False),
-            [("lock_acquire", not_sent()), (Rest, None)],
+            [("lock_acquire", not_sent())],
         )
 
 
@@ -165,9 +161,7 @@ def test_try_insists_on_a_lost_answer_for_two_calls_at_most() -> None:
     lines: list[Line] = [
         ("lock_acquire", Took(2.0, no_answer())),
         (Rest, None),
-        (Rest, None),
         ("lock_acquire", Took(2.0, no_answer())),
-        (Rest, None),
         ("lock_release", [b"not ours"]),
     ]
     with pytest.raises(Unreachable):
@@ -178,8 +172,8 @@ def test_try_insists_on_a_lost_answer_for_two_calls_at_most() -> None:
 
 
 def silence(tries: int, *, error: Any = no_answer) -> list[Line]:
-    """So many questions without an answer, each with its look at the clock and pause."""
-    once: list[Line] = [("lock_acquire", error()), (Rest, None), (Rest, None)]
+    """So many questions without an answer, each with its pause."""
+    once: list[Line] = [("lock_acquire", error()), (Rest, None)]
     return once * tries
 
 
@@ -211,7 +205,7 @@ def test_an_outage_is_ridden_out_for_one_ttl_or_to_the_callers_limit(
         stage.improvise(op, lambda r: not_sent() if isinstance(r, Call) else None)
     assert stage.now == pytest.approx(100 + gives_up_after)
     assert max(pauses(stage)) <= LONGEST_PAUSE
-    assert isinstance(stage.asked[-2], Call), "it asks once more at the very end"
+    assert isinstance(stage.asked[-1], Call), "it asks once more at the very end"
 
 
 def test_no_question_waits_beyond_the_callers_limit() -> None:
@@ -232,7 +226,6 @@ def test_an_answer_renews_the_patience() -> None:
         ("lock_acquire", BUSY),
         (Wait, Took(1.0, "")),
         ("lock_acquire", Took(1.0, no_answer())),  # an outage since 120 s, not 100 s
-        (Rest, None),
         (Rest, None),
         ("lock_acquire", TAKEN),
     ]

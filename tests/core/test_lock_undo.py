@@ -23,7 +23,7 @@ from coordkit.errors import (
 from core.props import BUSY, ENDS, RID, TAKEN, TOKEN, a_claim, no_answer, not_sent
 from core.script import Line, Stage, Took
 
-LOST: list[Line] = [("lock_acquire", no_answer()), (Rest, None), (Rest, None)]
+LOST: list[Line] = [("lock_acquire", no_answer()), (Rest, None)]
 QUEUED: list[Line] = [(Listen, None), ("lock_acquire", BUSY)]
 
 each_interruption = pytest.mark.parametrize(
@@ -76,13 +76,12 @@ POINTS = {
     ),
     "the first question": Point([], "lock_acquire", undone=True, listening=False),
     "trying": Point([], "lock_acquire", undone=True, queue=False),
-    "looking at the clock": Point(LOST[:1], Rest, undone=True, listening=False),
     "the pause before asking again": Point(
-        LOST[:2], Rest, undone=True, listening=False
+        LOST[:1], Rest, undone=True, listening=False
     ),
     "asking again": Point(LOST, "lock_acquire", undone=True, listening=False),
     "pausing, nothing was sent": Point(
-        [("lock_acquire", not_sent()), (Rest, None)],
+        [("lock_acquire", not_sent())],
         Rest,
         undone=False,
         listening=False,
@@ -102,7 +101,7 @@ POINTS = {
         [*QUEUED, (Wait, ""), ("lock_acquire", BUSY)], Wait, undone=True
     ),
     "waiting, an outage, nothing sent": Point(
-        [*QUEUED, (Wait, ""), ("lock_acquire", not_sent()), (Rest, None)], Rest, True
+        [*QUEUED, (Wait, ""), ("lock_acquire", not_sent())], Rest, True
     ),
 }
 each_point = pytest.mark.parametrize("point", POINTS.values(), ids=POINTS)

@@ -119,7 +119,7 @@ def _waiter(client: Client, ledger: Ledger, queued: list[str]) -> Scenario[None]
             continue
         ledger.grants[-1].released = client.world.now
         keeper.drop(lease)
-        yield from release(lease, now=client.clock())
+        yield from release(lease)
 
 
 def _noted(op: Op[T], ledger: Ledger, queued: list[str]) -> Op[T]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from coordkit._core.claim import Options, lock_options
-from coordkit._core.fence import admit
+from coordkit._core.fence import Guard
 from coordkit._core.keeper import Keeper
 from coordkit._core.keys import guard_key
 from coordkit._core.lock import Claim, LockLease, acquire, release
@@ -220,7 +220,7 @@ def _round(client: Client, ledger: Ledger, keeper: Keeper, rid: str) -> Scenario
             return  # walks away: the lease runs out
         grant.released = client.world.now
         keeper.drop(lease)
-        yield from release(lease, now=client.clock())
+        yield from release(lease)
         ledger.over.add(rid)
     except (CoordError, KeyboardInterrupt):
         pass  # lost, unknown, or cut short: it ends by its ttl at the latest
@@ -237,7 +237,7 @@ def _work(client: Client, ledger: Ledger, lease: LockLease) -> Scenario[None]:
             return
         asked = client.world.now
         try:
-            yield from admit("r", guard_key(NAMESPACE, "r"), lease.token)
+            yield from Guard("r", guard_key(NAMESPACE, "r"), 2.0).check(lease.token)
         except StaleToken:
             ledger.refused += 1
         else:

@@ -7,7 +7,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from coordkit._core.ops import Call, Defer, Listen, Pipeline, Reply, Request, Rest, Wait
-from coordkit.errors import CoordError
+from coordkit.errors import CoordError, Unreachable
 from sim.trip import Trip
 
 if TYPE_CHECKING:
@@ -198,12 +198,13 @@ class Task(Generic[T]):
     def _one(self, trip: Trip, values: Any, error: BaseException | None) -> None:
         if error is None and isinstance(values[0], CoordError):
             error = values[0]
-        reply = None if error else Reply(values[0], trip.asked_at, self.client.clock())
-        self._go(reply, error)
+        self._all(trip, None if error else values[0], error)
 
     def _all(self, trip: Trip, values: Any, error: BaseException | None) -> None:
-        reply = None if error else Reply(values, trip.asked_at, self.client.clock())
-        self._go(reply, error)
+        heard_at = self.client.clock()
+        if isinstance(error, Unreachable):
+            error.asked_at, error.heard_at = trip.asked_at, heard_at
+        self._go(None if error else Reply(values, trip.asked_at, heard_at), error)
 
     def _slept(self, step: int) -> None:
         if step == self._step and not self.done:
@@ -216,10 +217,7 @@ class Task(Generic[T]):
             return Reply(None, self._asked_at, self._asked_at)
 
         def confirmed(trip: Trip, error: BaseException | None) -> None:
-            self._go(
-                None if error else Reply(None, trip.asked_at, self.client.clock()),
-                error,
-            )
+            self._all(trip, None, error)
 
         self._trip = self.client.subscribe(request.timeout, confirmed)
         return None

@@ -1,0 +1,53 @@
+"""Asking again: what becomes of a question whose answer was lost."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from ..errors import Unreachable
+from .ops import Call, Op, Pipeline, Reply, Rest
+
+Q = TypeVar("Q", Call, Pipeline)
+
+#: Pauses between questions that got no answer: doubled each time, at most the last.
+FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
+#: The last question of a caller whose time is up gets this: a round trip far away.
+SHORTEST_CALL = 0.1
+
+
+def ask(question: Q) -> Op[Reply]:
+    """
+    Ask what changes nothing; once more if the connection was closed meanwhile.
+
+    A server that restarts, or drops what was idle, is there when asked anew.  Both
+    questions together take no longer than one may.
+    """
+    try:
+        return (yield question)
+    except Unreachable as exc:
+        left = question.timeout - (exc.heard_at - exc.asked_at)
+        if not exc.sent or left < question.timeout / 2:
+            raise
+    return (yield question._replace(timeout=left))
+
+
+def insist(call: Call, patience: float | None = None) -> Op[Reply]:
+    """
+    Ask for a change until there is an answer, for *patience* seconds or two time-outs.
+
+    Only for scripts that answer a repetition as they answered the first time.
+    """
+    until: float | None = None
+    pause, question = FIRST_PAUSE, call
+    while True:
+        try:
+            return (yield question)
+        except Unreachable as exc:
+            if until is None:
+                until = exc.asked_at + (patience or 2 * call.timeout)
+            if exc.heard_at >= until:
+                raise
+            rested = yield Rest(min(exc.heard_at + pause, until))
+            pause = min(2 * pause, LONGEST_PAUSE)
+            left = max(until - rested.heard_at, SHORTEST_CALL)
+            question = call._replace(timeout=min(call.timeout, left))

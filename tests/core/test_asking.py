@@ -1,0 +1,81 @@
+"""A question whose answer was lost: when it is asked again, and for how long."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from coordkit._core.asking import FIRST_PAUSE, SHORTEST_CALL, ask, insist
+from coordkit._core.ops import Call, Pipeline, Rest
+from coordkit.errors import Refused, Unreachable
+from core.props import no_answer, not_sent
+from core.script import Line, Stage, Took, play
+
+CALL = Call("lock_info", ("key",), (), 2.0)
+TRIP = Pipeline((CALL, CALL), 2.0)
+ANSWER: Line = ("lock_info", [b"free"])
+LOST: Line = ("lock_info", Took(0.5, no_answer()))
+SILENT: Line = ("lock_info", Took(2.0, no_answer()))
+
+
+# -- ask ---------------------------------------------------------------------------
+
+
+def test_a_connection_that_was_closed_is_no_answer_yet() -> None:
+    stage = Stage()
+    assert stage.play(ask(CALL), [LOST, ANSWER]).value == [b"free"]
+    assert stage.asked == [CALL, CALL._replace(timeout=1.5)], "in the time of one"
+
+
+def test_so_with_several_questions_in_one_trip() -> None:
+    stage = Stage()
+    stage.play(ask(TRIP), [(Pipeline, Took(0.5, no_answer())), (Pipeline, [])])
+    assert stage.asked == [TRIP, TRIP._replace(timeout=1.5)]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [[LOST, LOST], [SILENT], [("lock_info", not_sent())]],
+    ids=["lost again", "its time is over", "nobody listens"],
+)
+def test_it_is_not_asked_for_ever(lines: list[Line]) -> None:
+    with pytest.raises(Unreachable):
+        play(ask(CALL), lines)
+
+
+# -- insist ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [no_answer, not_sent])
+def test_a_change_is_asked_for_until_there_is_an_answer(error: Any) -> None:
+    stage = Stage()
+    lines: list[Line] = [("lock_info", error()), (Rest, None)]
+    stage.play(insist(CALL), [*lines, *lines, *lines, ANSWER])
+    assert stage.now == pytest.approx(100 + (1 + 2 + 4) * FIRST_PAUSE)
+
+
+def test_for_two_time_outs_unless_the_caller_has_less_patience() -> None:
+    for patience, ends in [(None, 4.0), (1.0, 1.0)]:
+        stage = Stage()
+        with pytest.raises(Unreachable):
+            stage.improvise(
+                insist(CALL, patience),
+                lambda r: not_sent() if isinstance(r, Call) else None,
+            )
+        assert stage.now == pytest.approx(100 + ends)
+
+
+def test_the_last_question_is_short_but_long_enough_to_be_answered() -> None:
+    stage = Stage()
+    late: Line = ("lock_info", Took(1.95, no_answer()))
+    rest: Line = (Rest, None)
+    stage.play(insist(CALL), [late, rest, late, rest, ANSWER])
+    last = stage.calls()[-1]
+    assert last.timeout == SHORTEST_CALL
+
+
+def test_a_no_is_an_answer() -> None:
+    for asked in (ask(CALL), insist(CALL)):
+        with pytest.raises(Refused):
+            play(asked, [("lock_info", Refused("no"))])
