@@ -25,7 +25,6 @@ is sent.  Exceptions of the Redis client never reach the surface: they are the
 
 from __future__ import annotations
 
-import math
 from enum import StrEnum
 from typing import Any
 
@@ -92,8 +91,8 @@ class Unreachable(CoordError, ConnectionError):
     def __init__(self, why: str, *, sent: bool = True) -> None:
         super().__init__(why)
         self.sent = sent
-        self.asked_at = math.nan
-        self.heard_at = math.nan
+        self.asked_at = 0.0
+        self.heard_at = 0.0
 
 
 class LockTimeout(CoordError, TimeoutError):

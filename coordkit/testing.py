@@ -28,7 +28,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -51,8 +50,6 @@ NOT_INSTALLED = (
 )
 #: How long one answer may take at most, in seconds.
 TIMEOUT = 2.0
-#: What asks the server: of a connection of redis-py, and of its client for a cluster.
-ASKING = ("connect", "send_packed_command", "read_response", "execute_command")
 
 
 @pytest.fixture
@@ -249,8 +246,13 @@ class Server:
         import redis
 
         source = self._outside._engine.source
-        dial = source._origin.dial
-        return source.cluster or redis.Redis.from_pool(
+        dial, nodes = source._origin.dial, source._origin.nodes
+        if nodes:
+            login: dict[str, Any] = {
+                key: dial.settings.get(key) for key in ("username", "password")
+            }
+            return redis.RedisCluster(*nodes[0], **login)
+        return redis.Redis.from_pool(
             redis.ConnectionPool(dial.connection_class, **dial.settings)
         )
 
@@ -286,14 +288,15 @@ class _Way:
 
     def __init__(self, session: Any, everyone: _Cut) -> None:
         self.session = session
-        self.engine = session._engine
         self.everyone = everyone
         self.cut = _Cut()
-        source = self.engine.source
-        dial, family = source._origin.dial, source._family
-        dial = dial._replace(connection_class=self._guarded(dial.connection_class))
-        source._origin = replace(source._origin, dial=dial)
-        source._family = family._replace(cluster=self._guarded(family.cluster))
+        self.engine = engine = session._engine
+        engine._line = self._gated(engine._line)
+        for driver in (engine._io, engine._keeping):
+            driver._line, driver._wires = engine._line, self._gated(driver._wires)
+
+    def _gated(self, inner: Any) -> _Gate:
+        return _Gate(inner, self)
 
     def is_cut(self) -> bool:
         """Whether nothing passes at present."""
@@ -307,33 +310,12 @@ class _Way:
         """Close the session."""
         self.session.close()
 
-    def check(self) -> None:
+    def check(self, *, sent: bool = False) -> None:
         """Raise what a network that does not work raises, while this way is cut."""
+        from .errors import Unreachable
+
         if self.is_cut():
-            from redis import exceptions as rx
-
-            raise rx.ConnectionError("cut off by partition()")
-
-    def _guarded(self, opening: Callable[..., Any]) -> Callable[..., Any]:
-        """Return what opens the same, but what it opens works only while this does."""
-
-        def opened(*args: Any, **settings: Any) -> Any:
-            made = opening(*args, **settings)
-            for name in ASKING:
-                if hasattr(made, name):
-                    setattr(made, name, self._checked(getattr(made, name)))
-            return made
-
-        return opened
-
-    def _checked(self, asking: Callable[..., Any]) -> Callable[..., Any]:
-        def ask(*args: Any, **options: Any) -> Any:
-            self.check()
-            answer = asking(*args, **options)
-            self.check()
-            return answer
-
-        return ask
+            raise Unreachable("cut off by partition()", sent=sent)
 
 
 class _AsyncWay(_Way):
@@ -342,6 +324,9 @@ class _AsyncWay(_Way):
     client = "FakeAsyncRedis"
     #: closes the session when its loop ends; started when it first asks
     closing: asyncio.Task[None] | None = None
+
+    def _gated(self, inner: Any) -> _Gate:
+        return _AsyncGate(inner, self)
 
     def lose(self, lease: Any, reason: Reason) -> None:
         """Tell the holder of *lease*, in the thread of its loop."""
@@ -367,17 +352,12 @@ class _AsyncWay(_Way):
             with contextlib.suppress(CancelledError):
                 loop.run_until_complete(self.closing)
 
-    def _checked(self, asking: Callable[..., Any]) -> Callable[..., Any]:
+    def check(self, *, sent: bool = False) -> None:
+        """Raise while this way is cut; see to it that the session is closed in the end."""
         from asyncio import create_task
 
-        async def ask(*args: Any, **options: Any) -> Any:
-            self.closing = self.closing or create_task(self._close_in_the_end())
-            self.check()
-            answer = await asking(*args, **options)
-            self.check()
-            return answer
-
-        return ask
+        self.closing = self.closing or create_task(self._close_in_the_end())
+        super().check(sent=sent)
 
     async def _close_in_the_end(self) -> None:
         """Wait for the cancellation that ends every loop; no fixture can await it."""
@@ -388,6 +368,53 @@ class _AsyncWay(_Way):
         except CancelledError:
             await self.session.close()
             raise
+
+
+class _Gate:
+    """Stands before what a driver asks, or is woken by: it passes on what is not cut."""
+
+    def __init__(self, inner: Any, way: _Way) -> None:
+        self._inner = inner
+        self._way = way
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def call(self, call: Any) -> Any:
+        """Run a script."""
+        return self._passed(self._inner.call, call)
+
+    def pipeline(self, calls: Any, timeout: float) -> Any:
+        """Run several."""
+        return self._passed(self._inner.pipeline, calls, timeout)
+
+    def listen(self, rid: str, timeout: float) -> Any:
+        """Keep every wake for *rid*."""
+        return self._passed(self._inner.listen, rid, timeout)
+
+    def wait(self, rid: str, timeout: float) -> Any:
+        """Wait for a wake."""
+        woken = self._inner.wait(rid, timeout)
+        return None if self._way.is_cut() else woken
+
+    def _passed(self, asking: Callable[..., Any], *what: Any) -> Any:
+        self._way.check()
+        answer = asking(*what)
+        self._way.check(sent=True)
+        return answer
+
+
+class _AsyncGate(_Gate):
+    async def wait(self, rid: str, timeout: float) -> Any:  # as its twin
+        """Wait for a wake."""
+        woken = await self._inner.wait(rid, timeout)
+        return None if self._way.is_cut() else woken
+
+    async def _passed(self, asking: Callable[..., Any], *what: Any) -> Any:
+        self._way.check()
+        answer = await asking(*what)
+        self._way.check(sent=True)
+        return answer
 
 
 def _fakeredis() -> Any:

@@ -26,7 +26,17 @@ from coordkit import (
     Lost,
     Session,
 )
-from coordkit._io import aio, awake, blocking, connect, engine, line, wake, wire
+from coordkit._io import (
+    aio,
+    awake,
+    blocking,
+    cluster,
+    connect,
+    engine,
+    line,
+    wake,
+    wire,
+)
 from support.surface import Member, members
 
 TWINS: list[tuple[Any, Any]] = [
@@ -45,7 +55,7 @@ INNER_TWINS: list[tuple[Any, Any]] = [
     (wake.WakeLine, awake.AsyncWakeLine),
     (wire.Asking, aio.AsyncAsking),
     (wire.Wires, line.Line),
-    (wire.ClusterWires, line.AsyncClusterWires),
+    (cluster.ClusterWires, cluster.AsyncClusterWires),
     (blocking.Blocking, aio.Aio),
     (blocking.KeeperThread, aio.KeeperTask),
 ]

@@ -106,7 +106,8 @@ class Keeper:
         ]
 
     def abandon(self) -> None:
-        """Every lease is lost: nobody renews them any more."""
+        """Every lease is lost: nobody renews them any more.  Whoever keeps next, looks anew."""
+        self.wakes_at = math.inf
         for lease in self.leases():
             self._lose(lease, Reason.UNKEPT)
 

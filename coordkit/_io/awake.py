@@ -1,22 +1,25 @@
-"""Where wakes arrive on the event loop: one pub/sub connection, read by one task."""
+"""Where wakes arrive on the event loop: one pub/sub connection for all tasks."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from redis import exceptions as rx
 from tenacity import (
     AsyncRetrying,
+    RetryCallState,
     retry_if_exception_type,
-    stop_after_delay,
     wait_random_exponential,
 )
 
 from ..errors import Unreachable
 from .connect import AsyncSource
 from .refusals import NO_ANSWER, coord_error
+from .scripts import pack
+from .stream import Relay, Stream, opened
 
 #: A line that was silent for so long is asked whether it is still there.
 PING_AFTER = 5.0
@@ -41,21 +44,30 @@ class AsyncWakeLine:
         self._clock = clock
         self._boxes: dict[str, asyncio.Event] = {}
         self._messages: dict[str, str] = {}
-        self._connection: Any = None
-        self._connecting = asyncio.Lock()
+        self._stream: Stream | Relay | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        #: the answer to SUBSCRIBE, or what came instead
+        self._confirmed: asyncio.Future[Any]
+        self._watch: asyncio.TimerHandle | None = None
+        self._heard_at = 0.0
         self._closed = False
-        self._reader: asyncio.Task[None] | None = None
 
     @property
     def ready(self) -> bool:
         """Whether wakes arrive already."""
-        return self._connection is not None
+        return self._stream is not None
 
     async def listen(self, rid: str, timeout: float) -> None:
         """Keep every wake for *rid* from now on; the line stands when this returns."""
-        self._boxes[rid] = asyncio.Event()
-        if self._connection is None:
-            await self._connect(timeout)
+        box = self._boxes[rid] = asyncio.Event()
+        if self._stream is None:
+            connecting = self._reconnect()
+            await asyncio.wait({connecting}, timeout=timeout)
+            if not connecting.done():
+                why = f"no notifications from {self._source.address} in time"
+                raise Unreachable(why, sent=False)
+            connecting.result()
+            box.clear()  # it has not asked yet: it can have missed nothing
 
     def forget(self, rid: str) -> None:
         """Keep no more wakes for *rid*."""
@@ -64,19 +76,12 @@ class AsyncWakeLine:
 
     async def wait(self, rid: str, timeout: float) -> str | None:
         """Wait for a wake, at most *timeout* seconds, and return it; None: ask again."""
-        until = self._clock() + timeout
-        if self._connection is None:
-            try:
-                await self._connect(min(timeout, self._timeout))
-                return None  # a wake may have been missed meanwhile
-            except Unreachable:
-                pass  # no line: this wait is a plain one
+        if self._stream is None:
+            _ = self._reconnect()  # without a line this wait is a plain one
         event = self._boxes[rid]
-        try:
-            async with asyncio.timeout(max(0.0, until - self._clock())):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
                 await event.wait()
-        except TimeoutError:
-            pass
         if self._closed:
             raise RuntimeError("the session was closed")
         event.clear()
@@ -84,74 +89,100 @@ class AsyncWakeLine:
 
     async def close(self) -> None:
         """Close the line; who waits is told that the session is closed."""
-        self._closed = True
+        self._closed, stream = True, self._stream
+        self._drop()
+        if stream is not None:
+            await stream.wait_closed()
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.gather(self._connecting, return_exceptions=True)
+
+    # -- the connection ---------------------------------------------------------------
+
+    def _reconnect(self) -> asyncio.Task[None]:
+        """Have one task, for all who wait, open the line."""
+        if self._connecting is None or self._connecting.done():
+            self._connecting = asyncio.create_task(
+                self._connect(), name="coordkit-wake"
+            )
+            # Whoever wants to know looks by himself.
+            self._connecting.add_done_callback(_nobody_asked)
+        return self._connecting
+
+    async def _connect(self) -> None:
+        """Open the line, trying again as long as somebody listens."""
+        retrying = AsyncRetrying(
+            # By type: anything else would retry a cancellation.
+            retry=retry_if_exception_type(Unreachable),
+            wait=wait_random_exponential(multiplier=0.02, max=0.5),
+            stop=self._nobody_listens,
+            reraise=True,
+        )
+        stream: Stream | Relay = await retrying(self._attempt)
+        self._stream = stream
+        self._let_all_go()
+        self._look()
+
+    def _nobody_listens(self, _state: RetryCallState) -> bool:
+        return not self._boxes
+
+    async def _attempt(self) -> Stream | Relay:
+        try:
+            return await self._subscribed()
+        except (rx.RedisError, *NO_ANSWER) as exc:
+            raise coord_error(exc, self._source.address, sent=False) from exc
+
+    async def _subscribed(self) -> Stream | Relay:
+        connection, timeout = self._source.route.connect(self._timeout), self._timeout
+        self._confirmed = asyncio.get_running_loop().create_future()
+        stream = await opened(connection, timeout, self._heard, self._ended)
+        try:
+            stream.write(pack(("SUBSCRIBE", self._channel)))
+            async with asyncio.timeout(timeout):
+                answer = await self._confirmed
+            if isinstance(answer, Exception):
+                raise answer
+        except BaseException:
+            stream.close()
+            raise
+        return stream
+
+    def _heard(self, answer: Any) -> None:
+        self._heard_at = self._clock()
+        if not self._confirmed.done():
+            self._confirmed.set_result(answer)
+        elif isinstance(answer, list) and answer[0] == b"message":
+            self._deliver(answer[2].decode("ascii", "replace"))
+
+    def _ended(self, why: Exception) -> None:
+        if not self._confirmed.done():
+            self._confirmed.set_result(why)
+        self._drop()
+
+    def _look(self) -> None:
+        """Ask a silent line whether it is still there; drop it if not."""
+        loop, silent = asyncio.get_running_loop(), self._clock() - self._heard_at
+        if self._stream is None:
+            return
+        if silent >= PING_AFTER + self._timeout:
+            self._drop()
+        elif silent >= PING_AFTER:
+            self._stream.write(pack(("PING",)))
+            self._watch = loop.call_later(self._timeout, self._look)
+        else:
+            self._watch = loop.call_later(PING_AFTER - silent, self._look)
+
+    def _drop(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
+        if self._watch is not None:
+            self._watch.cancel()
+        self._let_all_go()
+
+    def _let_all_go(self) -> None:
         for event in self._boxes.values():
             event.set()
-        reader = self._reader
-        if reader is not None:
-            reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
-
-    async def _connect(self, timeout: float) -> None:
-        async with self._connecting:
-            if self._connection is not None:
-                return
-            retrying = AsyncRetrying(
-                # By type: anything else would retry a cancellation.
-                retry=retry_if_exception_type(Unreachable),
-                wait=wait_random_exponential(multiplier=0.02, max=0.2),
-                stop=stop_after_delay(timeout / 2),
-                reraise=True,
-            )
-            connection: Any = await retrying(self._subscribed, timeout)
-            self._connection = connection
-            self._reader = asyncio.create_task(
-                self._read(connection), name="coordkit-wake"
-            )
-
-    async def _subscribed(self, timeout: float) -> Any:
-        connection = self._source.connection(timeout=timeout)
-        try:
-            async with asyncio.timeout(timeout):
-                await connection.connect()
-                await connection.send_command(
-                    "SUBSCRIBE", self._channel, check_health=False
-                )
-                await connection.read_response()
-        except (rx.RedisError, *NO_ANSWER) as exc:
-            await connection.disconnect(nowait=True)
-            raise coord_error(exc, self._source.address, sent=False) from exc
-        except BaseException:
-            await connection.disconnect(nowait=True)
-            raise
-        return connection
-
-    async def _read(self, connection: Any) -> None:
-        """Hand each wake to whom it is for, until the line breaks."""
-        pinged = False
-        reading = asyncio.ensure_future(connection.read_response())
-        try:
-            while True:
-                patience = self._timeout if pinged else PING_AFTER
-                await asyncio.wait({reading}, timeout=patience)
-                if reading.done():
-                    message, pinged = reading.result(), False
-                    if message[0] == b"message":
-                        self._deliver(message[2].decode("ascii", "replace"))
-                    reading = asyncio.ensure_future(connection.read_response())
-                elif pinged:
-                    return  # a line that does not answer a ping is none
-                else:
-                    await connection.send_command("PING", check_health=False)
-                    pinged = True
-        except (rx.RedisError, *NO_ANSWER):
-            pass  # whoever waits next connects again
-        finally:
-            reading.cancel()
-            self._connection = None
-            for event in self._boxes.values():
-                event.set()
-            await connection.disconnect(nowait=True)
 
     def _deliver(self, message: str) -> None:
         rid, _, rest = message.partition(" ")
@@ -159,3 +190,9 @@ class AsyncWakeLine:
         if event is not None:
             self._messages[rid] = rest
             event.set()
+
+
+def _nobody_asked(task: asyncio.Task[None]) -> None:
+    """Take note of a failure, or asyncio reports that nobody did."""
+    if not task.cancelled():
+        task.exception()

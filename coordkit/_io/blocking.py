@@ -137,6 +137,7 @@ class KeeperThread(Blocking):
             log.exception("the keeper has failed: every lease it kept is lost")
             raise
         finally:
+            self._thread = None  # whoever takes a lease from now on starts another
             self._keeper.abandon()
 
     def _rest(self, until: float) -> bool:

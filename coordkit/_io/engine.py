@@ -29,10 +29,11 @@ from . import clock, fork
 from .aio import Aio, KeeperTask
 from .awake import AsyncWakeLine
 from .blocking import Blocking, KeeperThread
+from .cluster import AsyncClusterWires, ClusterWires
 from .connect import AsyncSource, Source
-from .line import AsyncClusterWires, Line
+from .line import Line
 from .wake import WakeLine
-from .wire import ClusterWires, Wires
+from .wire import Wires
 
 T = TypeVar("T")
 L = TypeVar("L", bound=LockLease)
@@ -109,11 +110,10 @@ class Engine(_Common):
 
     def _way(self) -> Wires | ClusterWires:
         if self.source.clustered:
-            return ClusterWires(self.source)
-        return Wires(self.source, self.timeout)
+            return ClusterWires(self.source, self.timeout)
+        return Wires(self.source.route, self.timeout)
 
     def _parts(self) -> tuple[Any, ...]:
-        self.source.forked()
         return self._wires, self._line, self._keeping, self._io
 
     def run(self, op: Op[T]) -> T:
@@ -190,7 +190,6 @@ class Engine(_Common):
         self._keeping.stop(self.timeout)
         self._line.close()
         self._wires.close()
-        self.source.close()
 
 
 class AsyncEngine(_Common):
@@ -218,11 +217,10 @@ class AsyncEngine(_Common):
 
     def _way(self) -> Line | AsyncClusterWires:
         if self.source.clustered:
-            return AsyncClusterWires(self.source)
-        return Line(self.source, self.timeout)
+            return AsyncClusterWires(self.source, self.timeout)
+        return Line(self.source.route, self.timeout)
 
     def _parts(self) -> tuple[Any, ...]:
-        self.source.forked()
         return self._wires, self._line, self._keeping, self._io
 
     # These three return the driver's own coroutine: a frame less to wake a task through.
@@ -302,7 +300,6 @@ class AsyncEngine(_Common):
         await self._keeping.stop()
         await self._line.close()
         await self._wires.close()
-        await self.source.close()
 
 
 def _broken(seen: LockInfo | None, reason: str) -> LockInfo | None:

@@ -8,8 +8,8 @@ logs in is copied, with our own settings on top.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -125,8 +125,8 @@ class Origin:
     Where connections come from.
 
     *sentinels* are to be asked by a *manager* of redis-py, whose own clients are
-    not used.  *cluster* holds the options of a client for a Redis Cluster, which is
-    found through *nodes*; *dial* still lacks a host then.
+    not used.  A Redis Cluster is found through *nodes*; *dial* still lacks a host
+    then, and *remap* may know other addresses for the nodes than they tell.
     """
 
     address: Address
@@ -135,7 +135,7 @@ class Origin:
     sentinels: Sequence[Dial] = ()
     manager: Any = None
     nodes: Hosts = ()
-    cluster: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    remap: Callable[[tuple[str, int]], tuple[str, int]] | None = None
 
 
 def find(where: Any, family: Family) -> Origin:
@@ -196,7 +196,8 @@ def _from_url(url: str, family: Family) -> Origin:
     login = {"username": address.username, "password": address.password}
     settings = way | _given(login | name)
     if address.kind == "cluster":
-        return _cluster(address, limit, address.hosts, settings, family)
+        plain = family.tls if address.tls else family.plain
+        return Origin(address, limit, Dial(plain, settings), nodes=address.hosts)
     settings["db"] = address.db
     if address.kind == "unix":
         dial = Dial(family.unix, settings | {"path": address.path})
@@ -212,37 +213,6 @@ def _from_url(url: str, family: Family) -> Origin:
         return Origin(address, limit, dial, asked, manager)
     host, port = address.hosts[0]
     return Origin(address, limit, Dial(plain, settings | {"host": host, "port": port}))
-
-
-def _cluster(
-    address: Address,
-    limit: int,
-    nodes: Hosts,
-    settings: Mapping[str, Any],
-    family: Family,
-) -> Origin:
-    """Keep of *settings* what a cluster's client, and what a bare connection takes."""
-    connection_class = family.tls if address.tls else family.plain
-    known = _parameters(family.cluster)
-    if family is BLOCKING:  # it passes the rest on to the client of each node
-        known |= _parameters(family.client)
-    # a user's URL may have said /0, which a cluster's client does not take
-    known -= {"db"}
-    options = {key: value for key, value in settings.items() if key in known}
-    options |= {
-        "ssl": address.tls,
-        "max_connections": limit,
-        # leases whose slots are served are not to suffer from those that are not
-        "require_full_coverage": False,
-    }
-    if family is ASYNC:
-        # else every fifth MOVED closes the connections under all other calls
-        options["reinitialize_steps"] = 0
-    known = _parameters(connection_class)
-    bare = {key: value for key, value in settings.items() if key in known}
-    return Origin(
-        address, limit, Dial(connection_class, bare), nodes=nodes, cluster=options
-    )
 
 
 @cache
@@ -324,21 +294,21 @@ def _from_cluster(client: Any, family: Family) -> Origin:
     known = client.nodes_manager
     theirs = known.connection_kwargs
     settings = _copied(theirs, family)
-    settings |= {
-        "address_remap": known.address_remap,
-        "dynamic_startup_nodes": getattr(known, "_dynamic_startup_nodes", True),
-        # not their client's own: that would tie our nodes to it
-        "redis_connect_func": getattr(client, "user_on_connect_func", None),
-    }
+    # not their client's own: that would tie our nodes to it
+    settings["redis_connect_func"] = getattr(client, "user_on_connect_func", None)
     connection_class = theirs.get("connection_class", family.plain)
+    tls = bool(theirs.get("ssl")) or issubclass(connection_class, family.tls)
     hosts = tuple((node.host, int(node.port)) for node in known.startup_nodes.values())
     address = Address(
         kind="cluster",
         hosts=hosts,
-        tls=bool(theirs.get("ssl")) or issubclass(connection_class, family.tls),
+        tls=tls,
         username=theirs.get("username"),
         password=theirs.get("password"),
     )
     limit = theirs.get("max_connections") or DEFAULT_MAX_CONNECTIONS
     limit = DEFAULT_MAX_CONNECTIONS if limit >= NO_LIMIT else limit
-    return _cluster(address, limit, hosts, settings, family)
+    plain = family.tls if tls else family.plain
+    taken = _parameters(plain)
+    dial = Dial(plain, {key: settings[key] for key in settings if key in taken})
+    return Origin(address, limit, dial, nodes=hosts, remap=known.address_remap)

@@ -43,15 +43,25 @@ _FORBIDDEN = (
     "can't run this command",
     "can't access at least one of the",
 )
-_IN_A_CLUSTER = "the server is part of a cluster: connect with redis+cluster://"
-
 #: Everything that a connection may raise for want of an answer.
 NO_ANSWER = (rx.ConnectionError, rx.TimeoutError, OSError)
 
 
+class Redirected(Unsupported):
+    """Another node of a cluster serves these keys: nothing was done here."""
+
+    def __init__(self, host: str, port: int, *, asking: bool) -> None:
+        super().__init__(
+            "the server is part of a cluster: connect with redis+cluster://"
+        )
+        self.node = host, port
+        #: the slot is only just moving there: it is served to who says ASKING
+        self.asking = asking
+
+
 def coord_error(exc: Exception, where: str, *, sent: bool) -> CoordError:
     """Return what *exc* means; *sent* tells whether the question had left us."""
-    message = str(exc)
+    message = str(exc) or "it was silent for too long"
     if isinstance(exc, rx.AuthenticationError | rx.AuthorizationError) or any(
         word in message for word in _FORBIDDEN
     ):
@@ -63,7 +73,8 @@ def coord_error(exc: Exception, where: str, *, sent: bool) -> CoordError:
     ):
         return Unreachable(f"{where} cannot answer now: {message}", sent=False)
     if isinstance(exc, rx.MovedError | rx.AskError):
-        return Unsupported(_IN_A_CLUSTER)
+        asking = not isinstance(exc, rx.MovedError)
+        return Redirected(exc.host, int(exc.port), asking=asking)
     if "WRONGTYPE" in message:
         return KeyConflict(f"{where}: a key of ours holds another kind of value")
     if isinstance(exc, rx.ResponseError):

@@ -20,6 +20,10 @@ def pack(command: tuple[Any, ...]) -> bytes:
     return packed
 
 
+#: What precedes a question to a node that is only just taking its slot over.
+ASKING = pack(("ASKING",))
+
+
 class Script(NamedTuple):
     """A script and the digest that the server knows it by."""
 

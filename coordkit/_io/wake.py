@@ -138,14 +138,15 @@ class WakeLine:
 
     def _read(self, box: _Box, left: float) -> None:
         """Read until this box is woken, the time is up or the line breaks."""
+        until = self._clock() + left
         wire = self._wire
         if wire is None:
             try:
                 self._connect(min(left, self._timeout))
             except CoordError:
-                box.event.wait(left)  # no line: this wait is a plain one
+                # No line: what is left of this wait is a plain one.
+                box.event.wait(max(0.0, until - self._clock()))
             return
-        until = self._clock() + left
         try:
             while box.message is None and left > 0 and self._wire is wire:
                 if wire.connection.can_read(min(left, LONGEST_READ)):
@@ -199,7 +200,7 @@ class WakeLine:
                 box.event.set()
 
     def _subscribed(self, timeout: float) -> Wire:
-        wire = Wire(self._source, self._timeout)
+        wire = Wire(self._source.route, self._timeout)
         wire.connect(timeout)
         try:
             wire.connection.send_command("SUBSCRIBE", self._channel, check_health=False)

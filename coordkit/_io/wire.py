@@ -10,9 +10,9 @@ from redis import exceptions as rx
 
 from .._core.ops import Call
 from ..errors import CoordError, Unreachable
-from .connect import CLUSTER_ERRORS, Source, cluster_error
+from .connect import Route
 from .refusals import NO_ANSWER, coord_error
-from .scripts import by_digest, by_source, pack
+from .scripts import ASKING, by_digest, by_source, pack
 
 
 class Asking(Protocol):
@@ -34,13 +34,13 @@ class Asking(Protocol):
 class Wire:
     """A connection of redis-py, driven by hand: it neither retries nor waits longer."""
 
-    def __init__(self, source: Source, timeout: float) -> None:
-        self._where = source.address
+    def __init__(self, route: Route[Any], timeout: float) -> None:
+        self._where = route.address
         self._timeout = timeout
         self._up = False
         #: how long the socket waits by itself
         self._bound = timeout
-        self.connection: Any = source.connection(timeout=timeout)
+        self.connection: Any = route.connect(timeout)
         #: questions sent whose answers have not been read
         self.open = 0
         #: how many outages it was opened after: its pool's count
@@ -61,24 +61,42 @@ class Wire:
             raise coord_error(exc, self._where, sent=False) from exc
         self._up = True
 
-    def call(self, call: Call) -> Any:
+    def call(self, call: Call, *, asking: bool = False) -> Any:
         """Run a script; `Unreachable` when no answer came in time."""
         self.connect(call.timeout)
+        before = [ASKING] if asking else []
         try:
             try:
-                self._send([pack(by_digest(call))], 1)
-                return self._read(call.timeout)
+                return self._ask([*before, pack(by_digest(call))], call.timeout)
             except rx.NoScriptError:
-                self._send([pack(by_source(call))], 1)
-                return self._read(call.timeout)
+                return self._ask([*before, pack(by_source(call))], call.timeout)
+        except (rx.RedisError, *NO_ANSWER) as exc:
+            raise self._refusal(exc) from exc
+
+    def command(self, words: Sequence[str], timeout: float) -> Any:
+        """Give a command of the server's own."""
+        self.connect(timeout)
+        try:
+            return self._ask([pack(tuple(words))], timeout)
         except (rx.RedisError, *NO_ANSWER) as exc:
             raise self._refusal(exc) from exc
 
     def pipeline(self, calls: Sequence[Call], timeout: float) -> list[Any]:
         """Run several scripts in one trip; a refusal stands in its call's place."""
         self.connect(timeout)
+        self.send(calls)
+        return self.hear(calls, timeout)
+
+    def send(self, calls: Sequence[Call]) -> None:
+        """Ask several things at once: the first half of a trip."""
         try:
-            self._send([pack(by_digest(call)) for call in calls], len(calls))
+            self._send([pack(by_digest(call)) for call in calls])
+        except (rx.RedisError, *NO_ANSWER) as exc:
+            raise self._refusal(exc) from exc
+
+    def hear(self, calls: Sequence[Call], timeout: float) -> list[Any]:
+        """Return the answers: the second half of a trip."""
+        try:
             answers = [self._heard(timeout) for _ in calls]
         except (rx.RedisError, *NO_ANSWER) as exc:
             raise self._refusal(exc) from exc
@@ -105,8 +123,15 @@ class Wire:
         except rx.ResponseError as exc:
             return exc
 
-    def _send(self, packed: list[bytes], questions: int) -> None:
-        self.open += questions
+    def _ask(self, packed: list[bytes], timeout: float) -> Any:
+        """Send, and return the last answer: of the questions before it none matters."""
+        self._send(packed)
+        for _ in packed[1:]:
+            self._read(timeout)
+        return self._read(timeout)
+
+    def _send(self, packed: list[bytes]) -> None:
+        self.open += len(packed)
         self.connection.send_packed_command(packed, check_health=False)
 
     def _read(self, timeout: float) -> Any:
@@ -136,23 +161,23 @@ class Wire:
 
 
 class Wires:
-    """As many connections as threads ask at once, up to the source's limit."""
+    """As many connections as threads ask at once, up to the route's limit."""
 
-    def __init__(self, source: Source, timeout: float) -> None:
-        self._source = source
+    def __init__(self, route: Route[Any], timeout: float) -> None:
+        self._route = route
         self._timeout = timeout
         # Last in, first out: few connections stay warm.  None: not opened yet.
-        self._free: list[Wire | None] = [None] * source.max_connections
+        self._free: list[Wire | None] = [None] * route.limit
         self._returned = Condition()
         self._starving = 0
         #: counts failures: after each, what idled meanwhile may be closed at the other end
         self._outage = 0
 
-    def call(self, call: Call) -> Any:
+    def call(self, call: Call, *, asking: bool = False) -> Any:
         """Run a script on a free connection."""
         wire = self._take(call.timeout)
         try:
-            return wire.call(call)
+            return wire.call(call, asking=asking)
         except Unreachable:
             self._outage += 1
             raise
@@ -170,12 +195,21 @@ class Wires:
         finally:
             self._give_back(wire)
 
+    def command(self, words: Sequence[str], timeout: float) -> Any:
+        """Give a command of the server's own."""
+        wire = self._take(timeout)
+        try:
+            return wire.command(words, timeout)
+        finally:
+            self._give_back(wire)
+
     def _take(self, timeout: float) -> Wire:
+        """Return a connection for one caller, who gives it back."""
         try:
             wire = self._free.pop()
         except IndexError:
             wire = self._starve(timeout)
-        wire = wire or Wire(self._source, self._timeout)
+        wire = wire or Wire(self._route, self._timeout)
         if wire.outage != self._outage:
             wire.close()
             wire.outage = self._outage
@@ -191,12 +225,13 @@ class Wires:
             finally:
                 self._starving -= 1
         raise Unreachable(
-            f"all {self._source.max_connections} connections to "
-            f"{self._source.address} were busy for {timeout:g} s",
+            f"all {self._route.limit} connections to {self._route.address} were "
+            f"busy for {timeout:g} s",
             sent=False,
         )
 
     def _give_back(self, wire: Wire) -> None:
+        """Have the connection serve another caller."""
         if wire.open:  # interrupted: its answer is for nobody
             wire.close()
         self._free.append(wire)
@@ -209,41 +244,3 @@ class Wires:
         for wire in self._free:
             if wire is not None:
                 wire.close()
-
-
-class ClusterWires:
-    """The way into a cluster: redis-py follows the slots, one question at a time."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-
-    def call(self, call: Call) -> Any:
-        """Run a script on the node that has its slot."""
-        client: Any = self._source.cluster
-        try:
-            try:
-                return client.execute_command(*by_digest(call))
-            except rx.NoScriptError:
-                return client.execute_command(*by_source(call))
-        except CLUSTER_ERRORS as exc:
-            raise cluster_error(exc, self._source.address, sent=True) from exc
-
-    def pipeline(
-        self,
-        calls: Sequence[Call],
-        timeout: float,  # noqa: ARG002  # a cluster's client has one for all it does
-    ) -> list[Any]:
-        """Run several scripts, each on its node; a refusal stands in its call's place."""
-        answers: list[Any] = []
-        for call in calls:
-            try:
-                answers.append(self.call(call))
-            except Unreachable:
-                raise
-            except CoordError as exc:
-                answers.append(exc)
-        return answers
-
-    def close(self) -> None:
-        """Close every connection."""
-        self._source.close()

@@ -57,8 +57,7 @@ def test_a_url_leads_to_its_server_and_database(
     origin = way.source(where)
     assert f"db={db} " in way.ask(origin, "CLIENT", "INFO").decode()
     assert not origin.clustered
-    assert origin.cluster is None
-    assert origin.max_connections == 100
+    assert origin.route.limit == 100
 
 
 @pytest.mark.parametrize("password", [PASSWORD.replace("@", "%40"), "wrong"])
@@ -75,7 +74,7 @@ def test_a_url_logs_in(way: Any, server: RedisServer, password: str) -> None:
 
 def test_a_url_with_options(way: Any, server: RedisServer) -> None:
     origin = way.source(f"{server.url}?max_connections=7&client_name=me&protocol=3")
-    assert origin.max_connections == 7
+    assert origin.route.limit == 7
     told = way.ask(origin, "CLIENT", "INFO").decode()
     assert " name=me " in told
     assert " resp=2" in told
@@ -85,7 +84,7 @@ def test_a_peer_that_vanishes_is_noticed_in_the_end(
     way: Any, server: RedisServer
 ) -> None:
     for url in (server.url, f"redis+cluster://{HOST}:{server.port}"):
-        assert way.source(url).connection(timeout=1).socket_keepalive
+        assert way.source(url).route.connect(1).socket_keepalive
 
 
 def test_tls_is_verified(way: Any, tls_server: RedisServer) -> None:
@@ -108,7 +107,7 @@ def test_a_source_connects_to_nothing(way: Any) -> None:
 
 
 def test_who_is_connected_can_be_seen(server: RedisServer) -> None:
-    connection: Any = source(server.url, timeout=TIMEOUT).connection(timeout=TIMEOUT)
+    connection: Any = source(server.url, timeout=TIMEOUT).route.connect(TIMEOUT)
     said = getattr(connection, "driver_info", None)
     assert (
         said.formatted_name if said else connection.lib_name
@@ -131,9 +130,7 @@ def made(way: Any, server: RedisServer, name: str) -> Any:
         "health_check_interval": 1,
         "encoding": "latin-1",
         "max_connections": 3,
-        "retry": type(way.source(server.url).connection(timeout=1).retry)(
-            NoBackoff(), 9
-        ),
+        "retry": type(way.source(server.url).route.connect(1).retry)(NoBackoff(), 9),
         "retry_on_error": [ValueError],
     }
     match name:
@@ -161,7 +158,7 @@ def test_connections_are_safe_for_coordination(
 ) -> None:
     where = server.url if name == "url" else made(way, server, name)
     origin = way.source(where)
-    ours = origin.connection(timeout=0.75)
+    ours = origin.route.connect(0.75)
     assert ours.retry.get_retries() == 0
     assert ours.health_check_interval == 0
     assert not ours.retry_on_error
@@ -169,7 +166,7 @@ def test_connections_are_safe_for_coordination(
     assert int(ours.protocol) == 2
     assert ours.socket_connect_timeout == 0.75
     assert ours.socket_timeout == (0.75 if way.api is redis else None)
-    assert origin.connection(timeout=1) is not ours
+    assert origin.route.connect(1) is not ours
     assert way.ask(origin, "ECHO", "Ź") == "Ź".encode()
 
 
@@ -188,12 +185,12 @@ def test_a_client_is_neither_used_nor_changed(
     assert now - known == 1, "the client itself has connected, too"
     assert (dict(pool.connection_kwargs), list(vars(pool))) == before
     limited = name in ("bad", "resp3", "single", "blocking pool")
-    assert origin.max_connections == (3 if limited else 100)
+    assert origin.route.limit == (3 if limited else 100)
 
 
 def test_an_answer_in_time_is_bytes_and_a_late_one_none(server: RedisServer) -> None:
     with Proxy(server.port) as proxy:
-        connection = source(proxy.url, timeout=TIMEOUT).connection(timeout=0.2)
+        connection = source(proxy.url, timeout=TIMEOUT).route.connect(0.2)
         connection.connect()
         proxy.black_hole()
         began = time.monotonic()
@@ -276,7 +273,7 @@ def test_a_clients_cache_is_left_out(server: RedisServer) -> None:
     from redis.cache import CacheConfig
 
     client = redis.Redis(**place(server), protocol=3, cache_config=CacheConfig())
-    made = source(client, timeout=TIMEOUT).connection(timeout=TIMEOUT)
+    made = source(client, timeout=TIMEOUT).route.connect(TIMEOUT)
     assert type(made) is redis.Connection
     assert Blocking().ask(source(client, timeout=TIMEOUT), "PING") == b"PONG"
 
@@ -310,7 +307,7 @@ def test_what_ties_a_connection_to_its_pool_is_left_out(
     pool = way.api.ConnectionPool(Noting, **place(server))
     pool.connection_kwargs[key] = theirs
     origin = way.source(way.api.Redis(connection_pool=pool))
-    ours = origin.connection(timeout=TIMEOUT)
+    ours = origin.route.connect(TIMEOUT)
     assert type(ours) is Noting
     assert theirs not in ours.given.values()
     assert way.ask(origin, "PING") == b"PONG"
@@ -331,7 +328,7 @@ def test_a_pool_under_maintenance_leads_to_its_own_host(server: RedisServer) -> 
 
 def test_a_pool_without_limit_gets_the_usual_one(way: Any, server: RedisServer) -> None:
     pool = way.api.ConnectionPool(**place(server), max_connections=2**31)
-    assert way.source(way.api.Redis(connection_pool=pool)).max_connections == 100
+    assert way.source(way.api.Redis(connection_pool=pool)).route.limit == 100
 
 
 def test_other_things_are_refused_by_name(way: Any, server: RedisServer) -> None:
@@ -396,7 +393,7 @@ def test_fakeredis_without_a_named_server(way: Any) -> None:
 
 def test_fakeredis_wakes_who_listens() -> None:
     client = fakeredis.FakeRedis(server=fakeredis.FakeServer())
-    connection = source(client, timeout=TIMEOUT).connection(timeout=TIMEOUT)
+    connection = source(client, timeout=TIMEOUT).route.connect(TIMEOUT)
     connection.connect()
     connection.send_command("SUBSCRIBE", "news")
     assert connection.read_response() == [b"subscribe", b"news", 1]
@@ -410,7 +407,7 @@ def test_fakeredis_wakes_who_listens() -> None:
 def test_fakeredis_wakes_who_listens_on_a_loop() -> None:
     async def listening() -> None:
         client = fakeredis.FakeAsyncRedis(server=fakeredis.FakeServer())
-        connection = async_source(client, timeout=TIMEOUT).connection(timeout=TIMEOUT)
+        connection = async_source(client, timeout=TIMEOUT).route.connect(TIMEOUT)
         await connection.connect()
         await connection.send_command("SUBSCRIBE", "news")
         assert await connection.read_response() == [b"subscribe", b"news", 1]

@@ -1,25 +1,26 @@
-"""In a cluster the client of redis-py asks, once; what that costs is shown here."""
+"""In a cluster each node has a way of its own; MOVED and ASK are followed, nothing is repeated."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import contextmanager
+from hashlib import sha1
 from typing import Any
 
 import pytest
 import redis
-from redis import exceptions as rx
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from coordkit import NotPermitted, Refused, Unreachable, Unsupported
-from coordkit._io.connect import CLUSTER_ERRORS, async_source, cluster_error, source
+from coordkit import CoordError, NotPermitted, Unreachable, Unsupported
+from coordkit._core.ops import Call
+from coordkit._io import scripts
+from coordkit._io.scripts import Script
 from support.polling import until
 from support.proxy import Proxy
 from support.servers import HOST, RedisCluster, RedisServer, free_port
-from support.ways import COUNT, TIMEOUT, Asyncio, Blocking
+from support.ways import TIMEOUT, Asyncio, Blocking
 
 # redis-py 7 warns of what its own cluster's client does
 pytestmark = pytest.mark.filterwarnings(
@@ -28,6 +29,21 @@ pytestmark = pytest.mark.filterwarnings(
 
 #: how many slots each but the last of three nodes has
 SHARE = 5462
+INCR = "return redis.call('INCR', KEYS[1])"
+
+
+@pytest.fixture(autouse=True)
+def count_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script that counts how often it was run; no server has seen it by its digest."""
+    monkeypatch.setitem(
+        scripts.SCRIPTS,
+        "count",
+        Script(INCR, sha1(INCR.encode(), usedforsecurity=False).hexdigest()),
+    )
+
+
+def count(key: str, timeout: float = TIMEOUT) -> Call:
+    return Call("count", (key,), (), timeout)
 
 
 @pytest.fixture(params=[Blocking, Asyncio])
@@ -61,6 +77,12 @@ def owner_of(cluster: RedisCluster, key: str) -> tuple[RedisServer, int]:
     return next(node for node in cluster.nodes if node.port == port), slot
 
 
+def key_on(cluster: RedisCluster, node: RedisServer, prefix: str) -> str:
+    """Return a key of that node."""
+    names = (f"{prefix} {number}" for number in range(1000))
+    return next(name for name in names if owner_of(cluster, name)[0] is node)
+
+
 @pytest.fixture
 def proxies(cluster: RedisCluster) -> Iterator[dict[int, Proxy]]:
     """A proxy before each node; which one, by the node's port."""
@@ -70,36 +92,42 @@ def proxies(cluster: RedisCluster) -> Iterator[dict[int, Proxy]]:
         proxy.close()
 
 
-def through(proxies: dict[int, Proxy], way: Any, **options: Any) -> Any:
-    """Return a user's client of the cluster behind the proxies."""
+@contextmanager
+def through(proxies: dict[int, Proxy], way: Any, **options: Any) -> Iterator[Any]:
+    """Give a user's client of the cluster behind the proxies."""
 
     def remap(address: tuple[str, Any]) -> tuple[str, int]:
         return HOST, proxies[int(address[1])].port
 
     nodes = [way.node(HOST, proxy.port) for proxy in proxies.values()]
-    return way.api.RedisCluster(startup_nodes=nodes, address_remap=remap, **options)
+    theirs = way.api.RedisCluster(startup_nodes=nodes, address_remap=remap, **options)
+    try:
+        yield theirs
+    finally:
+        if isinstance(theirs, redis.RedisCluster):
+            theirs.close()
+        else:
+            asyncio.run(theirs.aclose())
 
 
 def test_a_url_leads_to_a_cluster(way: Any, cluster: RedisCluster) -> None:
     origin = way.source(cluster_url(cluster))
     assert origin.clustered
-    for number in range(20):
-        assert way.ask_cluster(origin, *COUNT, f"{way.name} key {number}") == 1
+    keys = [f"{way.name} key {number}" for number in range(20)]
+    assert way.ask_cluster(origin, *map(count, keys)) == [1] * 20
     assert origin.address == cluster_url(cluster)
 
 
-def test_a_cluster_is_looked_for_when_first_asked_for(cluster: RedisCluster) -> None:
-    origin = source(cluster_url(cluster), timeout=TIMEOUT)
-    assert origin.cluster is origin.cluster
-    origin.close()
-    assert origin.cluster is not None
-    origin.close()
-    plain = source("redis://h", timeout=TIMEOUT)
-    assert plain.cluster is None
-    plain.close()
+def test_one_node_is_enough_to_find_all(way: Any, cluster: RedisCluster) -> None:
+    origin = way.source(
+        f"redis+cluster://{HOST}:{free_port()},{HOST}:{cluster.nodes[1].port}"
+    )
+    keys = [f"{way.name} found {number}" for number in range(20)]
+    assert way.ask_cluster(origin, *map(count, keys)) == [1] * 20
+    assert set(origin.nodes) == {(HOST, node.port) for node in cluster.nodes}
 
 
-def not_a_cluster(way: Any, server: RedisServer) -> dict[type[Exception], str]:
+def not_a_cluster(server: RedisServer) -> dict[type[Exception], str]:
     wrong = f"redis+cluster://shop:wrong@{HOST}:{server.port}"
     return {
         Unreachable: f"redis+cluster://{HOST}:{free_port()}",
@@ -110,32 +138,13 @@ def not_a_cluster(way: Any, server: RedisServer) -> dict[type[Exception], str]:
 
 @pytest.mark.parametrize("kind", [Unreachable, Unsupported, NotPermitted])
 def test_a_cluster_that_is_not_found_says_why(
-    server: RedisServer, kind: type[Exception]
+    way: Any, server: RedisServer, kind: type[Exception]
 ) -> None:
-    origin = source(not_a_cluster(Blocking(), server)[kind], timeout=TIMEOUT)
+    origin = way.source(not_a_cluster(server)[kind])
     for _ in range(2):  # it is looked for anew each time
         with pytest.raises(kind, match=f"{HOST}:") as caught:
-            _ = origin.cluster
+            way.ask_cluster(origin, count("n"))
         assert getattr(caught.value, "sent", False) is False
-
-
-@pytest.mark.parametrize("kind", [Unreachable, Unsupported, NotPermitted])
-def test_so_it_does_in_asyncio_code(server: RedisServer, kind: type[Exception]) -> None:
-    async def looking() -> Exception:
-        url = not_a_cluster(Asyncio(), server)[kind]
-        origin = async_source(url, timeout=TIMEOUT)
-        assert origin.cluster is not None
-        try:
-            _ = await origin.cluster.initialize()
-        except CLUSTER_ERRORS as error:
-            return cluster_error(error, origin.address, sent=False)
-        finally:
-            await origin.close()
-        raise AssertionError("it was found")
-
-    error = asyncio.run(looking())
-    assert type(error) is kind
-    assert getattr(error, "sent", False) is False
 
 
 def test_no_user_may_list_the_slots(way: Any, cluster: RedisCluster) -> None:
@@ -143,12 +152,8 @@ def test_no_user_may_list_the_slots(way: Any, cluster: RedisCluster) -> None:
     with node.client() as client:
         client.execute_command("ACL", "SETUSER", "poor", "on", ">pw", "~*", "+eval")
     origin = way.source(f"redis+cluster://poor:pw@{HOST}:{node.port}")
-    with pytest.raises((NotPermitted, *CLUSTER_ERRORS)) as caught:
-        way.ask_cluster(origin, *COUNT, "n")
-    error = caught.value
-    if not isinstance(error, NotPermitted):
-        error = cluster_error(error, origin.address, sent=False)
-    assert isinstance(error, NotPermitted)
+    with pytest.raises(NotPermitted):
+        way.ask_cluster(origin, count("n"))
 
 
 @pytest.mark.parametrize("retries", [0, 9])
@@ -158,88 +163,86 @@ def test_a_clusters_command_whose_answer_is_lost_is_run_once(
     """Proof of the one thing that a user's own client would get wrong."""
     key = f"once {way.name} {retries}"
     owner, _ = owner_of(cluster, key)
-    theirs = through(proxies, way, retry=Retry(NoBackoff(), retries))
-    origin = way.source(theirs)
-    proxies[owner.port].lose_reply(3, match=b"INCR")
-    with pytest.raises(rx.ConnectionError) as caught:
-        way.ask_cluster(origin, *COUNT, key)
-    error = cluster_error(caught.value, origin.address, sent=True)
-    assert isinstance(error, Unreachable)
-    assert error.sent
+    with through(proxies, way, retry=Retry(NoBackoff(), retries)) as theirs:
+        origin = way.source(theirs)
+        with owner.client() as client:
+            client.script_load(INCR)
+        proxies[owner.port].lose_reply(3, match=key.encode())
+        with pytest.raises(Unreachable) as caught:
+            way.ask_cluster(origin, count(key))
+        assert caught.value.sent
     with cluster.client() as observer:
         assert observer.get(key) == b"1"
     assert proxies[owner.port].struck["lost_reply"] == 1
-    close(theirs)
 
 
-def close(theirs: Any) -> None:
-    if isinstance(theirs, redis.RedisCluster):
-        theirs.close()
-    else:
-        asyncio.run(theirs.aclose())
-
-
-def _unfindable(client: Any, proxies: dict[int, Proxy]) -> None:
-    """Let all nodes be gone when *client* looks for them again."""
-    manager = client.nodes_manager
-    looking = manager.initialize
-
-    def in_vain(*args: Any, **options: Any) -> None:
-        for proxy in proxies.values():
-            proxy.refuse()
-            proxy.cut()
-        looking(*args, **options)
-
-    manager.initialize = in_vain
-
-
-def test_a_lost_answer_is_lost_even_if_the_nodes_are_not_found_again(
-    way: Any, cluster: RedisCluster, proxies: dict[int, Proxy]
-) -> None:
-    """What redis-py then raises is no error of its own tree; it is `Unreachable`."""
-    key = f"gone {way.name}"
-    owner, _ = owner_of(cluster, key)
-    theirs = through(proxies, way)
-    origin = way.source(theirs)
-    proxies[owner.port].lose_reply(match=b"INCR")
-
-    if way.api is redis:
-        _unfindable(origin.cluster, proxies)
-    with pytest.raises(CLUSTER_ERRORS) as caught:
-        way.ask_cluster(origin, *COUNT, key)
-    error = cluster_error(caught.value, origin.address, sent=True)
-    assert isinstance(error, Unreachable)
-    assert error.sent
-    close(theirs)
-
-
-def test_what_was_followed_in_vain_has_not_happened() -> None:
-    for error in (
-        rx.ClusterError("TTL exhausted."),
-        rx.SlotNotCoveredError("no node has slot 7"),
-        rx.MaxConnectionsError("too many"),
-    ):
-        told = cluster_error(error, "there", sent=True)
-        assert isinstance(told, Unreachable)
-        assert not told.sent
-    assert isinstance(cluster_error(KeyError(7), "there", sent=True), Unreachable)
-
-
-def test_what_went_wrong_after_a_lost_answer_is_no_refusal() -> None:
-    """The command may have been run, whatever hindered finding the nodes again."""
-    error = rx.RedisClusterException("cannot be connected")
-    error.__cause__ = rx.AuthenticationError("WRONGPASS")
-    told = cluster_error(error, "there", sent=True)
-    assert isinstance(told, Unreachable)
-    assert told.sent
-    assert isinstance(cluster_error(error, "there", sent=False), NotPermitted)
-    refused = cluster_error(rx.ResponseError("ERR no"), "there", sent=True)
-    assert isinstance(refused, Refused)
-
-
-def test_without_retries_a_moved_slot_is_followed(
+def test_a_silent_node_takes_no_longer_than_the_question_may(
     way: Any, cluster: RedisCluster
 ) -> None:
+    frozen = cluster.nodes[2]
+    key, other = (key_on(cluster, node, "mute") for node in (frozen, cluster.nodes[0]))
+    origin = way.source(cluster_url(cluster))
+    told: list[CoordError] = []
+
+    def ask() -> None:
+        with pytest.raises(Unreachable) as caught:
+            way.ask_cluster(origin, count(key, 0.4))
+        told.append(caught.value)
+
+    frozen.pause()
+    try:
+        ask()
+        assert way.ask_cluster(origin, count(other)) == [1]
+    finally:
+        frozen.resume()
+    assert "node" in str(told[0])
+    with cluster.client() as observer:
+        observer.delete(key, other)
+
+
+def test_in_one_trip_a_silent_node_hides_nothing(
+    way: Any, cluster: RedisCluster
+) -> None:
+    frozen = cluster.nodes[1]
+    keys = [key_on(cluster, node, f"trip {way.name}") for node in cluster.nodes]
+    answers = trip(way, cluster, [count(key, 0.4) for key in keys], frozen)
+    assert isinstance(answers[1], Unreachable)
+    assert answers[1].sent
+    assert [answers[0], answers[2]] == [1, 1]
+
+
+def trip(
+    way: Any, cluster: RedisCluster, calls: list[Call], frozen: RedisServer
+) -> list[Any]:
+    """Ask all at once, while one node is frozen that is known already."""
+    from coordkit._io.cluster import AsyncClusterWires, ClusterWires
+
+    origin = way.source(cluster_url(cluster))
+    warm = [count(f"warm {n}") for n in range(9)]
+    if way.api is redis:
+        wires = ClusterWires(origin, TIMEOUT)
+        wires.pipeline(warm, TIMEOUT)
+        frozen.pause()
+        try:
+            return wires.pipeline(calls, 0.4)
+        finally:
+            frozen.resume()
+            wires.close()
+
+    async def asking() -> list[Any]:
+        wires = AsyncClusterWires(origin, TIMEOUT)
+        await wires.pipeline(warm, TIMEOUT)
+        frozen.pause()
+        try:
+            return await wires.pipeline(calls, 0.4)
+        finally:
+            frozen.resume()
+            await wires.close()
+
+    return asyncio.run(asking())
+
+
+def test_a_moved_slot_is_followed(way: Any, cluster: RedisCluster) -> None:
     key = f"moved {way.name}"
     owner, slot = owner_of(cluster, key)
     other = next(node for node in cluster.nodes if node is not owner)
@@ -255,44 +258,14 @@ def test_without_retries_a_moved_slot_is_followed(
             for client in (two, one) if node is other else (one, two):
                 client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", ids[node])
 
-        def counted() -> list[Any]:
-            if way.api is redis:
-                with closing(origin):
-                    run = origin.cluster.execute_command
-                    first = run(*COUNT, key)
-                    give(other)
-                    return [first, run(*COUNT, key), run(*COUNT, key)]
-
-            async def counting() -> list[Any]:
-                client = await origin.cluster.initialize()
-                try:
-                    counts = [await client.execute_command(*COUNT, key)]
-                    give(other)
-                    # redis-py would now close all connections, also those in use
-                    client.reinitialize_counter = 4
-                    busy = asyncio.create_task(
-                        client.execute_command("BLPOP", "nothing", 0.2)
-                    )
-                    await asyncio.sleep(0.05)
-                    counts += [
-                        await client.execute_command(*COUNT, key) for _ in range(2)
-                    ]
-                    assert await busy is None
-                    return counts
-                finally:
-                    await origin.close()
-
-            return asyncio.run(counting())
-
         # only an empty slot may be given away: the count starts again
-        assert counted() == [1, 1, 2]
+        asked = [count(key), lambda: give(other), count(key), count(key)]
+        assert way.ask_cluster(origin, *asked) == [1, None, 1, 2]
         give(owner)
     until(lambda: owner_of(cluster, key)[0] is owner)
 
 
-def test_without_retries_a_slot_under_way_is_followed(
-    way: Any, cluster: RedisCluster
-) -> None:
+def test_a_slot_under_way_is_followed(way: Any, cluster: RedisCluster) -> None:
     key = f"asked {way.name}"
     owner, slot = owner_of(cluster, key)
     other = next(node for node in cluster.nodes if node is not owner)
@@ -302,9 +275,9 @@ def test_without_retries_a_slot_under_way_is_followed(
         one.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[1])
         try:
             origin = way.source(cluster_url(cluster))
-            assert way.ask_cluster(origin, *COUNT, key) == 1
+            assert way.ask_cluster(origin, count(key), count(key)) == [1, 2]
             two.execute_command("ASKING")
-            assert two.get(key) == b"1"
+            assert two.get(key) == b"2"
         finally:
             two.execute_command("ASKING")
             two.delete(key)
@@ -316,8 +289,8 @@ def test_a_clusters_messages_reach_a_connection_to_any_node(
     cluster: RedisCluster,
 ) -> None:
     for number in range(6):
-        origin = source(cluster_url(cluster), timeout=TIMEOUT)
-        connection = origin.connection(timeout=TIMEOUT)
+        origin = Blocking().source(cluster_url(cluster))
+        connection = origin.route.connect(TIMEOUT)
         connection.connect()
         connection.send_command("SUBSCRIBE", f"news {number}")
         connection.read_response()
@@ -334,23 +307,11 @@ def test_messages_come_from_a_node_that_is_known_by_now(
     origin = way.source(f"redis+cluster://{HOST}:{cluster.nodes[0].port}")
 
     def ports() -> set[int]:
-        return {origin.connection(timeout=1).port for _ in range(60)}
+        return {origin.route.connect(1).port for _ in range(60)}
 
-    assert ports() == {cluster.nodes[0].port}
-    if way.api is redis:
-        assert origin.cluster is not None
-        assert ports() == {node.port for node in cluster.nodes}
-        origin.close()
-    else:
-
-        async def known() -> set[int]:
-            await origin.cluster.initialize()
-            try:
-                return ports()
-            finally:
-                await origin.close()
-
-        assert asyncio.run(known()) == {node.port for node in cluster.nodes}
+    seen = way.ask_cluster(origin, ports, count(f"known {way.name}"), ports)
+    assert seen[0] == {cluster.nodes[0].port}
+    assert seen[2] == {node.port for node in cluster.nodes}
 
 
 def test_a_clusters_client_is_copied(way: Any, cluster: RedisCluster) -> None:
@@ -368,12 +329,19 @@ def test_a_clusters_client_is_copied(way: Any, cluster: RedisCluster) -> None:
         protocol=3,
     )
     origin = way.source(theirs)
-    assert origin.max_connections == 4
+    assert origin.route.limit == 4
     assert "shop:***@" in origin.address
     assert "pw" not in repr(origin)
-    assert way.ask_cluster(origin, "EVAL", "return 'x'", "1", "k") == b"x"
+    assert way.ask_cluster(origin, count(f"copied {way.name}")) == [1]
     assert way.ask(origin, "ACL", "WHOAMI") == b"shop"
     close(theirs)
+
+
+def close(theirs: Any) -> None:
+    if isinstance(theirs, redis.RedisCluster):
+        theirs.close()
+    else:
+        asyncio.run(theirs.aclose())
 
 
 def test_a_clusters_client_made_from_a_url_is_copied(
@@ -381,7 +349,7 @@ def test_a_clusters_client_made_from_a_url_is_copied(
 ) -> None:
     url = f"{cluster.url}?socket_timeout=77"
     theirs = way.api.RedisCluster.from_url(url)
-    assert way.ask_cluster(way.source(theirs), *COUNT, f"from url {way.name}") == 1
+    assert way.ask_cluster(way.source(theirs), count(f"from url {way.name}")) == [1]
     close(theirs)
 
 
@@ -399,14 +367,11 @@ def test_what_a_clusters_client_does_when_it_connects_is_copied(
     )
     theirs.close()
     ports.clear()
-    origin = source(theirs, timeout=TIMEOUT)
-    assert origin.cluster is not None
-    assert origin.cluster.user_on_connect_func is note
-    assert ports
-    ports.clear()
+    origin = Blocking().source(theirs)
     assert Blocking().ask(origin, "PING") == b"PONG"
     assert len(ports) == 1
-    origin.close()
+    assert Blocking().ask_cluster(origin, count("noted")) == [1]
+    assert len(ports) > 1
 
 
 def test_leases_outlive_slots_that_nobody_serves(
@@ -422,33 +387,24 @@ def test_leases_outlive_slots_that_nobody_serves(
             client.execute_command("CLUSTER", "DELSLOTS", lost)
     try:
         origin = way.source(cluster_url(cluster))
-        assert way.ask_cluster(origin, *COUNT, key) == 1
+        assert way.ask_cluster(origin, count(key)) == [1]
+        with pytest.raises(Unreachable, match="not served|served by nobody") as told:
+            way.ask_cluster(origin, count(in_slot(lost)))
+        assert not told.value.sent
     finally:
         with owner.client() as client:
             client.execute_command("CLUSTER", "ADDSLOTS", lost)
     until(lambda: all(sees_every_slot(node) for node in cluster.nodes))
 
 
+def in_slot(slot: int) -> str:
+    """Return a key of that slot."""
+    from redis.crc import key_slot
+
+    return next(k for k in map(str, range(10**6)) if key_slot(k.encode()) == slot)
+
+
 def sees_every_slot(node: RedisServer) -> bool:
     with node.client(decode_responses=True) as client:
         told: Any = client.execute_command("CLUSTER", "INFO")
     return "cluster_slots_ok:16384" in told
-
-
-def test_a_child_leaves_the_parents_connections_alone(cluster: RedisCluster) -> None:
-    origin = source(cluster_url(cluster), timeout=TIMEOUT)
-    assert origin.cluster is not None
-    assert origin.cluster.execute_command(*COUNT, "forked") == 1
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            parents = origin._cluster
-            origin.forked()
-            assert origin.cluster is not parents
-            status = origin.cluster.execute_command(*COUNT, "forked") - 2
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert origin.cluster.execute_command(*COUNT, "forked") == 3
-    origin.close()

@@ -73,7 +73,7 @@ def test_a_client_of_sentinel_is_copied(
     origin = way.source(client)
     assert way.ask(origin, "ROLE")[0] == b"master"
     assert "db=4 " in way.ask(origin, "CLIENT", "INFO").decode()
-    assert origin.max_connections == 6
+    assert origin.route.limit == 6
     assert theirs.sentinels == before
     assert (
         f":{hosts(sentinels)[2][1]}/{service.replace(' ', '%20')}/4" in origin.address
@@ -124,7 +124,7 @@ def test_an_answer_that_fails_to_come_drops_the_connection_under_sentinel(
     sentinels: Sentinels,
 ) -> None:
     """Redis-py would keep it, and the late answer would be taken for the next one."""
-    connection: Any = source(sentinels.url, timeout=TIMEOUT).connection(timeout=0.2)
+    connection: Any = source(sentinels.url, timeout=TIMEOUT).route.connect(0.2)
     connection.connect()
     connection.send_command("BLPOP", "nothing", "1")
     with pytest.raises(rx.TimeoutError):
@@ -137,7 +137,7 @@ def test_an_answer_that_fails_to_come_drops_the_connection_under_sentinel(
 
 def test_a_demoted_master_is_left(sentinels: Sentinels) -> None:
     """READONLY tells that there is another: the next connection asks for it."""
-    connection: Any = source(sentinels.url, timeout=TIMEOUT).connection(timeout=TIMEOUT)
+    connection: Any = source(sentinels.url, timeout=TIMEOUT).route.connect(TIMEOUT)
     connection.connect_to((HOST, sentinels.replica.port))
     connection.send_command(*COUNT, "n")
     with pytest.raises(rx.ConnectionError, match="is now a slave"):
@@ -152,7 +152,7 @@ def test_a_demoted_master_is_left(sentinels: Sentinels) -> None:
 def test_after_a_failover_the_same_connection_finds_the_new_master() -> None:
     with Sentinels() as sentinels:
         origin = source(sentinels.url, timeout=TIMEOUT)
-        connection: Any = origin.connection(timeout=TIMEOUT)
+        connection: Any = origin.route.connect(TIMEOUT)
         connection.connect()
         sentinels.kill_master()
         connection.send_command("PING")

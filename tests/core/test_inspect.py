@@ -253,8 +253,8 @@ def test_what_was_released_meanwhile_was_not_asked() -> None:
 
 @both
 def test_no_answer_is_no_success(op: Callable[[], Op[Any]]) -> None:
+    silent: Line = (Call, Took(TIMEOUT, no_answer()))
     with pytest.raises(Unreachable):
-        silent: Line = (Call, Took(TIMEOUT, no_answer()))
         play(op(), [("lock_info", HELD), silent, (Rest, None), silent])
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import closing
-from typing import Any
+from typing import Any, TypeAlias
 
 import fakeredis
 import redis
@@ -14,12 +15,18 @@ import redis.asyncio.sentinel
 import redis.cluster
 import redis.sentinel
 
+from coordkit._core.ops import Call
+from coordkit._io.cluster import AsyncClusterWires, ClusterWires
 from coordkit._io.connect import AsyncSource, Source, async_source, source
 
 #: of every connection that a test opens, in seconds
 TIMEOUT = 2.0
 #: an EVAL that counts how often it was run, but for its key
 COUNT = ("EVAL", "return redis.call('INCR', KEYS[1])", "1")
+
+
+#: what is asked of a cluster one after another; a function is run in between
+Question: TypeAlias = Call | Callable[[], object]
 
 
 class Blocking:
@@ -36,7 +43,7 @@ class Blocking:
         return source(where, timeout=timeout)
 
     def ask(self, origin: Source, *command: str) -> Any:
-        connection = origin.connection(timeout=TIMEOUT)
+        connection: Any = origin.route.connect(TIMEOUT)
         try:
             connection.connect()
             connection.send_packed_command(connection.pack_command(*command))
@@ -44,10 +51,12 @@ class Blocking:
         finally:
             connection.disconnect()
 
-    def ask_cluster(self, origin: Source, *command: str) -> Any:
-        assert origin.cluster is not None
-        with closing(origin):
-            return origin.cluster.execute_command(*command)
+    def ask_cluster(self, origin: Source, *asked: Question) -> list[Any]:
+        with closing(ClusterWires(origin, TIMEOUT)) as wires:
+            return [
+                question() if callable(question) else wires.call(question)
+                for question in asked
+            ]
 
 
 class Asyncio:
@@ -65,7 +74,7 @@ class Asyncio:
 
     def ask(self, origin: AsyncSource, *command: str) -> Any:
         async def asked() -> Any:
-            connection = origin.connection(timeout=TIMEOUT)
+            connection: Any = origin.route.connect(TIMEOUT)
             try:
                 async with asyncio.timeout(TIMEOUT):
                     await connection.connect()
@@ -78,13 +87,15 @@ class Asyncio:
 
         return asyncio.run(asked())
 
-    def ask_cluster(self, origin: AsyncSource, *command: str) -> Any:
-        async def asked() -> Any:
-            assert origin.cluster is not None
+    def ask_cluster(self, origin: AsyncSource, *asked: Question) -> list[Any]:
+        async def asking() -> list[Any]:
+            wires = AsyncClusterWires(origin, TIMEOUT)
             try:
-                client = await origin.cluster.initialize()
-                return await client.execute_command(*command)
+                return [
+                    question() if callable(question) else await wires.call(question)
+                    for question in asked
+                ]
             finally:
-                await origin.close()
+                await wires.close()
 
-        return asyncio.run(asked())
+        return asyncio.run(asking())

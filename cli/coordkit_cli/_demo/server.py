@@ -13,16 +13,16 @@ import shutil
 import socket
 import subprocess
 import time
+from contextlib import closing, suppress
 from dataclasses import astuple, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import redis
-
-from coordkit import Session
+from coordkit import CoordError, Session
 from coordkit._core.keys import guard_key, lock_keys
-from coordkit._io.connect import Source, source
+from coordkit._io.connect import source
+from coordkit._io.wire import Wires
 
 from .._exit import Exit, Failure
 from .._output import note
@@ -108,13 +108,11 @@ def _free_port() -> int:
 def _answers(child: Child, url: str) -> bool:
     """Wait until it, and no other, answers at *url*; False if it ended instead."""
     until = time.monotonic() + PATIENCE
-    where, signed = source(url, timeout=1.0), f"process_id:{child.pid}\r\n".encode()
+    route, signed = source(url, timeout=1.0).route, f"process_id:{child.pid}\r\n"
     while child.alive:
-        try:
-            if signed in _ask(where, "INFO", "server"):
+        with suppress(CoordError), closing(Wires(route, 1.0)) as wires:
+            if signed.encode() in wires.command(("INFO", "server"), 1.0):
                 return True
-        except (redis.RedisError, OSError):
-            pass  # not yet, or somebody else's
         if time.monotonic() > until:
             raise Wrong(f"{child.name} gives no answer: {child.last_words}")
         time.sleep(0.02)
@@ -147,20 +145,6 @@ def forget(session: Session, name: str, holders: list[str]) -> None:
     doomed = [key for key in astuple(keys) if isinstance(key, str)]
     doomed += [keys.tomb + holder for holder in holders]
     try:
-        _ask(session._engine.source, "DEL", *doomed, guard)
+        session._engine._wires.command(("DEL", *doomed, guard), timeout=2.0)
     except Exception as error:  # noqa: BLE001 - it must not hide how the demo ended
         note(f"could not remove {guard}, nor what expires within a day: {error}")
-
-
-def _ask(where: Source, *command: str) -> Any:
-    """Send one command and return its answer, as bytes."""
-    cluster: Any = where.cluster
-    if cluster is not None:
-        return cluster.execute_command(*command)
-    connection: Any = where.connection(timeout=2.0)
-    try:
-        connection.connect()
-        connection.send_command(*command)
-        return connection.read_response()
-    finally:
-        connection.disconnect()
