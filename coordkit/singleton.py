@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
+from ._core.span import limit_seconds
 from .errors import LockTimeout
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def singleton(
     lock: Lock, timeout: float | None, busy: Busy
 ) -> Callable[[Callable[P, R]], Callable[P, R | None]]:
     """Run the decorated function under *lock*."""
+    limit = limit_seconds(timeout, "timeout")
     check_busy(busy)
 
     def decorate(function: Callable[P, R]) -> Callable[P, R | None]:
@@ -44,7 +46,7 @@ def singleton(
         @wraps(function)
         def alone(*args: P.args, **kwargs: P.kwargs) -> R | None:
             try:
-                lease = lock.acquire(timeout)
+                lease = lock.acquire(limit)
             except LockTimeout:
                 if busy == "skip":
                     return None
@@ -63,6 +65,7 @@ def async_singleton(
     lock: AsyncLock, timeout: float | None, busy: Busy
 ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R | None]]]:
     """Run the decorated coroutine function under *lock*."""
+    limit = limit_seconds(timeout, "timeout")
     check_busy(busy)
 
     def decorate(
@@ -78,7 +81,7 @@ def async_singleton(
         @wraps(function)
         async def alone(*args: P.args, **kwargs: P.kwargs) -> R | None:
             try:
-                lease = await lock.acquire(timeout)
+                lease = await lock.acquire(limit)
             except LockTimeout:
                 if busy == "skip":
                     return None

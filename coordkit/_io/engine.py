@@ -13,7 +13,7 @@ import os
 import random
 import secrets
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import nullcontext, suppress
 from typing import Any, TypeVar
 
@@ -203,6 +203,7 @@ class AsyncEngine(_Common):
 
     def _connect(self, channel: str) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._end: AsyncGenerator[None] | None = None
         source, now = self.source, clock.now
         self._wires = self._way()
         self._line = AsyncWakeLine(source, channel, self.timeout, now)
@@ -221,7 +222,7 @@ class AsyncEngine(_Common):
         return Line(self.source.route, self.timeout)
 
     def _parts(self) -> tuple[Any, ...]:
-        return self._wires, self._line, self._keeping, self._io
+        return self._wires, self._line, self._keeping, self._io, self._end
 
     # These three return the driver's own coroutine: a frame less to wake a task through.
 
@@ -231,6 +232,9 @@ class AsyncEngine(_Common):
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop = loop
+            self._end = self._closing()
+            with suppress(StopIteration):  # up to its yield; no loop is needed for that
+                self._end.asend(None).send(None)
         elif self._loop is not loop:
             raise RuntimeError(
                 "this AsyncSession belongs to another event loop: make one for each loop"
@@ -297,9 +301,17 @@ class AsyncEngine(_Common):
     async def close(self) -> None:
         """Close every connection; what is still held ends by its ttl."""
         self.closed = True
-        await self._keeping.stop()
-        await self._line.close()
-        await self._wires.close()
+        if self._end is not None:
+            await self._end.aclose()
+
+    async def _closing(self) -> AsyncGenerator[None]:
+        """Close the connections at the latest when the loop ends: it closes its generators last."""
+        try:
+            yield
+        finally:
+            await self._keeping.stop()
+            await self._line.close()
+            await self._wires.close()
 
 
 def _broken(seen: LockInfo | None, reason: str) -> LockInfo | None:

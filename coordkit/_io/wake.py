@@ -116,7 +116,7 @@ class WakeLine:
                 try:
                     self._read(box, left)
                 finally:
-                    self._step_down()
+                    self._step_down(box)
         finally:
             box.waiting = False
 
@@ -127,12 +127,12 @@ class WakeLine:
 
     # -- of the thread that leads ----------------------------------------------
 
-    def _step_down(self) -> None:
+    def _step_down(self, own: _Box | None = None) -> None:
         """Lead no more; have another waiter take over."""
         with self._lock:
             self._led = False
             for box in self._boxes.values():
-                if box.waiting and not box.event.is_set():
+                if box is not own and box.waiting and not box.event.is_set():
                     box.event.set()
                     return
 

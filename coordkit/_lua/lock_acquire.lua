@@ -52,7 +52,7 @@ if redis.call('EXISTS', lock, queue, holders, tomb) == 0 then return take() end
 
 -- The first waiter that still asks; the dead before it are buried, so many a call.
 local function live_head()
-  for _ = 1, 1000 do
+  for _ = 0, 1000 do
     local head = redis.call('ZRANGE', queue, 0, 0)[1]
     local ends = head and tonumber(redis.call('ZSCORE', alive, head) or 0)
     if not head or ends > now then return head, ends end
@@ -92,6 +92,8 @@ if waiter_ttl > 0 then
 end
 local ends = head_ends or now
 if not head or head == rid then
-  ends = held[1] and now + redis.call('PTTL', lock) or readers_end
+  local left = redis.call('PTTL', lock)
+  if left == -1 then left = waiter_ttl end -- somebody took its end away
+  ends = held[1] and now + left or readers_end
 end
 return {'busy', math.max(ends - now, 1), redis.call('ZRANK', queue, rid) or -1, alive_until}

@@ -43,15 +43,18 @@ end
 -- Serve the first waiter that still asks; the dead before it are buried, so many a call.
 local function hand_over()
   local time, now
-  for _ = 1, 1000 do
+  for _ = 0, 1000 do
     local head = redis.call('ZRANGE', queue, 0, 0)[1]
     if not head then return end
     time = time or redis.call('TIME')
     now = now or time[1] * 1000 + math.floor(time[2] / 1000)
     local ends = tonumber(redis.call('ZSCORE', alive, head) or 0)
     if ends > now then
-      local record = redis.call('HGET', waiters, head)
-      local message = record and grant(head, ends, record, now, time[1] * 1000000 + time[2]) or head
+      local record, message = redis.call('HGET', waiters, head), head
+      if record then
+        if redis.call('EXISTS', holders) == 1 then return end -- it is shared still
+        message = grant(head, ends, record, now, time[1] * 1000000 + time[2])
+      end
       redis.call('PUBLISH', ARGV[5] .. string.sub(head, 1, 16), message)
       return
     end
@@ -69,7 +72,7 @@ if redis.call('HGET', lock, 'rid') ~= rid then
   redis.call('HDEL', waiters, rid)
   -- After these writes, which run when memory is full, the server lets the rest pass too.
   redis.call('SET', tomb, 'not ours', 'PX', ARGV[2])
-  if redis.call('EXISTS', lock, holders) == 0 then hand_over() end
+  if redis.call('EXISTS', lock) == 0 then hand_over() end
   return {'not ours'}
 end
 

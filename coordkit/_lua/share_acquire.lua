@@ -29,7 +29,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 -- The first waiter that still asks; the dead before it are buried, so many a call.
 local function live_head()
-  for _ = 1, 1000 do
+  for _ = 0, 1000 do
     local head = redis.call('ZRANGE', queue, 0, 0)[1]
     local ends = head and tonumber(redis.call('ZSCORE', alive, head) or 0)
     if not head or ends > now then return head, ends end
@@ -67,7 +67,8 @@ if agreed and agreed ~= ARGV[4] then return {'limit', agreed} end
 
 local head, head_ends = live_head()
 local room = limit == 0 or count < limit
-if redis.call('EXISTS', lock) == 0 and room and (not head or head == rid or ARGV[5] == '0') then
+local held = redis.call('HGET', lock, 'rid')
+if not held and room and (not head or head == rid or ARGV[5] == '0') then
   -- First what is refused when memory is full: after another write the server lets all pass.
   local now_us = time[1] * 1000000 + time[2]
   local token = string.format('%.0f', now_us) -- tostring would lose digits
@@ -100,6 +101,8 @@ end
 local ends = head_ends or now
 if not head or head == rid then
   local first = redis.call('ZRANGE', holders, 0, 0, 'WITHSCORES')[2]
-  ends = math.max(now + redis.call('PTTL', lock), tonumber(first or now))
+  local left = redis.call('PTTL', lock)
+  if left == -1 then left = waiter_ttl end -- somebody took its end away
+  ends = math.max(now + left, tonumber(first or now))
 end
 return {'busy', math.max(ends - now, 1), redis.call('ZRANK', queue, rid) or -1, alive_until}

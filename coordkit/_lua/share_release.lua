@@ -21,7 +21,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 -- The first waiter that still asks; the dead before it are buried, so many a call.
 local function live_head()
-  for _ = 1, 1000 do
+  for _ = 0, 1000 do
     local head = redis.call('ZRANGE', queue, 0, 0)[1]
     if not head or tonumber(redis.call('ZSCORE', alive, head) or 0) > now then return head end
     redis.call('ZREM', queue, head)
@@ -39,6 +39,7 @@ redis.call('ZREM', holders, rid)
 redis.call('HDEL', records, rid, 'revoke:' .. rid)
 redis.call('ZREM', queue, rid)
 redis.call('ZREM', alive, rid)
+if redis.call('EXISTS', holders) == 0 then redis.call('DEL', records) end
 if redis.call('EXISTS', lock, holders) == 0 then redis.call('ZREM', index, ARGV[3]) end
 -- After the writes above, which run when memory is full, the server lets this one pass too.
 redis.call('SET', tomb, outcome, 'PX', ARGV[2])

@@ -103,7 +103,7 @@ async def warm_up(api: Api, s: AsyncSession, s2: AsyncSession) -> None:
 def _harmless(s: AsyncSession) -> Any:
     from coordkit._core.inspect import _info_call
 
-    return _info_call(keys_of(s.lock("a")))
+    return _info_call(keys_of(s.lock("a")), 2.0)
 
 
 def bounded(place: Place, s: AsyncSession) -> None:
