@@ -14,6 +14,7 @@ A driver answers a request with a `Reply`, or throws into the operation:
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Generator
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
@@ -85,3 +86,8 @@ class Reply(NamedTuple):
 
 Request: TypeAlias = Call | Pipeline | Listen | Wait | Rest | Defer
 Op: TypeAlias = Generator[Request, Reply, T]
+
+
+def ended(op: Op[Any]) -> bool:
+    """Whether *op* has come to its end: then an error out of it is what came of it."""
+    return inspect.getgeneratorstate(op) == inspect.GEN_CLOSED

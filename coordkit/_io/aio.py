@@ -19,6 +19,7 @@ from .._core.ops import (
     Request,
     Rest,
     Wait,
+    ended,
 )
 from ..errors import Unreachable
 
@@ -79,29 +80,41 @@ class Aio:
 
     async def run(self, op: Op[T]) -> T:
         """Drive *op* to its end and return what it returns."""
+        try:
+            return await self._drive(op, None)
+        except BaseException as exc:
+            if ended(op):
+                raise
+            return await self._drive(op, exc)  # interrupted between two requests
+
+    async def _drive(self, op: Op[T], problem: BaseException | None) -> T:
         listening: str | None = None
         clock, call, obey = self._clock, self._wires.call, self._obey
+        reply: Any = None
+        asked_at = 0.0
         try:
-            request = next(op)
             while True:
-                if type(request) is Listen:
-                    listening = request.rid
-                asked_at = clock()
                 try:
+                    request = op.send(reply) if problem is None else op.throw(problem)
+                    problem = None
+                    if type(request) is Listen:
+                        listening = request.rid
+                    asked_at = clock()
                     # Nine questions of ten are calls: these take a frame less.
                     ask = call(request) if type(request) is Call else obey(request)
                     value = await ask
                     reply = Reply(value, asked_at, clock())
-                except BaseException as exc:  # noqa: BLE001  # the operation decides
+                except BaseException as exc:
+                    if ended(op):
+                        raise  # it has ended, with this
                     if isinstance(exc, Unreachable):
                         exc.asked_at, exc.heard_at = asked_at, clock()
-                    request = op.throw(exc)
-                else:
-                    request = op.send(reply)
+                    problem = exc
         except StopIteration as stop:
             result: T = stop.value
             return result
         finally:
+            problem = None  # it refers to this frame: what that holds would live on
             if listening is not None:
                 self._line.forget(listening)
 

@@ -20,6 +20,7 @@ from .._core.ops import (
     Request,
     Rest,
     Wait,
+    ended,
 )
 from ..errors import Unreachable
 from .wake import WakeLine
@@ -50,28 +51,40 @@ class Blocking:
 
     def run(self, op: Op[T]) -> T:
         """Drive *op* to its end and return what it returns."""
+        try:
+            return self._drive(op, None)
+        except BaseException as exc:
+            if ended(op):
+                raise
+            return self._drive(op, exc)  # interrupted between two requests
+
+    def _drive(self, op: Op[T], problem: BaseException | None) -> T:
         listening: str | None = None
         clock, call, obey = self._clock, self._wires.call, self._obey
+        reply: Any = None
+        asked_at = 0.0
         try:
-            request = next(op)
             while True:
-                if type(request) is Listen:
-                    listening = request.rid
-                asked_at = clock()
                 try:
+                    request = op.send(reply) if problem is None else op.throw(problem)
+                    problem = None
+                    if type(request) is Listen:
+                        listening = request.rid
+                    asked_at = clock()
                     # Nine questions of ten are calls: these take a frame less.
                     value = call(request) if type(request) is Call else obey(request)
                     reply = Reply(value, asked_at, clock())
-                except BaseException as exc:  # noqa: BLE001  # the operation decides
+                except BaseException as exc:
+                    if ended(op):
+                        raise  # it has ended, with this
                     if isinstance(exc, Unreachable):
                         exc.asked_at, exc.heard_at = asked_at, clock()
-                    request = op.throw(exc)
-                else:
-                    request = op.send(reply)
+                    problem = exc
         except StopIteration as stop:
             result: T = stop.value
             return result
         finally:
+            problem = None  # it refers to this frame: what that holds would live on
             if listening is not None:
                 self._line.forget(listening)
 
@@ -115,7 +128,8 @@ class KeeperThread(Blocking):
 
     def stir(self) -> None:
         """Have the keeper look again; start it if it does not run."""
-        if self._thread is None:
+        if self._thread is None or self._thread.ident is None:
+            # Known before it runs: an interruption must not leave one that is not.
             self._thread = Thread(
                 target=self._keep, name="coordkit-keeper", daemon=True
             )
@@ -126,7 +140,7 @@ class KeeperThread(Blocking):
         """Let it end after what it is doing."""
         thread, self._stopping = self._thread, True
         self._stirred.set()
-        if thread is not None:
+        if thread is not None and thread.ident is not None:
             thread.join(timeout)
         self._wires.close()
 

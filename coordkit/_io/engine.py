@@ -157,11 +157,13 @@ class Engine(_Common):
                     listening=self._line.ready,
                 )
             )
-        except BaseException:
-            # Interrupted after it was made: the caller never had it.
+        except BaseException as exc:
+            # Interrupted after it was made, or in the middle of taking it back.
             if made:
                 with suppress(CoordError):
                     self.release(made[0])
+            elif not isinstance(exc, CoordError):
+                self._defer(*lock.give_up(claim, rid, clock.now()))
             raise
 
     def release(self, lease: LockLease) -> None:

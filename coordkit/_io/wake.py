@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from threading import Event, Lock
 from typing import Any
+from weakref import ref
 
 from redis import exceptions as rx
 from tenacity import (
@@ -46,6 +47,16 @@ class _Box:
         self.round = round_
 
 
+class _Leading:
+    """Who holds this leads."""
+
+    __slots__ = ("__weakref__",)
+
+
+def _nobody() -> None:
+    return None
+
+
 class WakeLine:
     """The wakes of one session."""
 
@@ -59,7 +70,9 @@ class WakeLine:
         self._lock = Lock()  # guards all that follows
         self._wire: Wire | None = None
         self._boxes: dict[str, _Box] = {}
-        self._led = False  # whether a thread reads, or connects, for all
+        #: the thread that reads, or connects, for all; its leadership ends with its frame
+        #: at the latest, should it be interrupted before it can step down
+        self._leader: Callable[[], _Leading | None] = _nobody
         self._closed = False
         self._round = 0  # counts the connections: after each, wakes may be missing
         self._heard_at = 0.0
@@ -74,9 +87,8 @@ class WakeLine:
         """Keep every wake for *rid* from now on; the line stands when this returns."""
         with self._lock:
             self._boxes[rid] = _Box(self._round)
-            lead = self._wire is None and not self._led
-            self._led = self._led or lead
-        if not lead:
+            leading = None if self._wire is not None else self._lead()
+        if leading is None:
             return  # it stands, or another thread is at it and lets all waiters go after
         try:
             self._connect(timeout)
@@ -108,15 +120,15 @@ class WakeLine:
                         box.round = self._round
                         return None
                     box.event.clear()
-                    lead = not self._led
-                    self._led = True
-                if not lead:
+                    leading = self._lead()
+                if leading is None:
                     box.event.wait(left)
                     continue
                 try:
                     self._read(box, left)
                 finally:
-                    self._step_down(box)
+                    box.event.set()  # so that another one is chosen
+                    self._step_down()
         finally:
             box.waiting = False
 
@@ -127,14 +139,25 @@ class WakeLine:
 
     # -- of the thread that leads ----------------------------------------------
 
-    def _step_down(self, own: _Box | None = None) -> None:
-        """Lead no more; have another waiter take over."""
-        with self._lock:
-            self._led = False
-            for box in self._boxes.values():
-                if box is not own and box.waiting and not box.event.is_set():
-                    box.event.set()
-                    return
+    def _lead(self) -> _Leading | None:
+        """Return what makes the caller the leader for as long as it keeps it, or None."""
+        if self._leader() is not None:
+            return None
+        leading = _Leading()
+        self._leader = ref(leading, self._vacant)
+        return leading
+
+    def _step_down(self) -> None:
+        """Lead no more."""
+        self._leader = _nobody
+        self._vacant(self)
+
+    def _vacant(self, _: object) -> None:
+        """Have another waiter take over."""
+        for box in list(self._boxes.values()):
+            if box.waiting and not box.event.is_set():
+                box.event.set()
+                return
 
     def _read(self, box: _Box, left: float) -> None:
         """Read until this box is woken, the time is up or the line breaks."""
