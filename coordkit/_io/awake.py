@@ -151,7 +151,7 @@ class AsyncWakeLine:
         self._heard_at = self._clock()
         if not self._confirmed.done():
             self._confirmed.set_result(answer)
-        elif type(answer) is list and answer[0] == b"message":
+        elif answer[0] == b"message":
             self._deliver(answer[2].decode("ascii", "replace"))
 
     def _ended(self, why: Exception) -> None:

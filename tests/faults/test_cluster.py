@@ -63,11 +63,16 @@ class Slots:
 
     def owner(self, slot: int) -> RedisServer:
         """Return the node that serves *slot*."""
-        with self._cluster.nodes[0].client() as client:
+        port = self._told(self._cluster.nodes[0], slot)
+        return next(n for n in self._cluster.nodes if n.port == port)
+
+    def _told(self, by: RedisServer, slot: int) -> int:
+        """Return the port of whoever serves *slot*, as one node sees it."""
+        with by.client() as client:
             ranges: Any = client.execute_command("CLUSTER", "SLOTS")
         for start, end, (_, port, *_), *_ in _lists(ranges):
             if start <= slot <= end:
-                return next(n for n in self._cluster.nodes if n.port == port)
+                return int(port)
         raise AssertionError(f"nobody serves slot {slot}")
 
     def on(self, node: RedisServer, count: int) -> list[str]:
@@ -97,6 +102,26 @@ class Slots:
             await api.sleep(pause)
             new.execute_command("CLUSTER", "SETSLOT", slot, "NODE", ids[1])
             old.execute_command("CLUSTER", "SETSLOT", slot, "NODE", ids[1])
+        await api.until(lambda: self._agreed(slot, to), timeout=10)
+
+    def _agreed(self, slot: int, owner: RedisServer) -> bool:
+        """Whether all see it at *owner*, by the same epoch: an older claim wins no more."""
+        epochs: set[str] = set()
+        for node in self._cluster.nodes:
+            if self._told(node, slot) != owner.port:
+                return False
+            with node.client(decode_responses=True) as client:
+                nodes: Any = client.execute_command("CLUSTER", "NODES")
+            epochs.add(_epoch(nodes, owner.port))
+        return len(epochs) == 1
+
+
+def _epoch(nodes: Any, port: int) -> str:
+    """Return the epoch of the node at *port* in what CLUSTER NODES says."""
+    if isinstance(nodes, dict):  # redis-py reads it
+        return next(str(n["epoch"]) for at, n in nodes.items() if f":{port}" in at)
+    line = next(line for line in str(nodes).splitlines() if f":{port}@" in line)
+    return line.split()[6]
 
 
 def _my_id(client: Any) -> str:
