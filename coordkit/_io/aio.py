@@ -158,6 +158,8 @@ class KeeperTask(Aio):
 
     def stir(self) -> None:
         """Have the keeper look again; start it if it does not run."""
+        if self._stopping:
+            return
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(
                 self._keep(), name="coordkit-keeper"

@@ -51,6 +51,7 @@ class AsyncWakeLine:
         self._watch: asyncio.TimerHandle | None = None
         self._heard_at = 0.0
         self._closed = False
+        self._left = asyncio.Event()  # set when nobody waits any more after the end
 
     @property
     def ready(self) -> bool:
@@ -73,6 +74,8 @@ class AsyncWakeLine:
         """Keep no more wakes for *rid*."""
         self._boxes.pop(rid, None)
         self._messages.pop(rid, None)
+        if self._closed and not self._boxes:
+            self._left.set()
 
     async def wait(self, rid: str, timeout: float) -> str | None:
         """Wait for a wake, at most *timeout* seconds, and return it; None: ask again."""
@@ -88,11 +91,15 @@ class AsyncWakeLine:
         return self._messages.pop(rid, None)
 
     async def close(self) -> None:
-        """Close the line; who waits is told that the session is closed."""
+        """Close the line; who waits is told that the session is closed, and may leave its queue."""
         self._closed, stream = True, self._stream
         self._drop()
         if stream is not None:
             await stream.wait_closed()
+        if self._boxes:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._timeout):
+                    await self._left.wait()
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.gather(self._connecting, return_exceptions=True)

@@ -128,6 +128,8 @@ class KeeperThread(Blocking):
 
     def stir(self) -> None:
         """Have the keeper look again; start it if it does not run."""
+        if self._stopping:
+            return
         if self._thread is None or self._thread.ident is None:
             # Known before it runs: an interruption must not leave one that is not.
             self._thread = Thread(

@@ -74,6 +74,7 @@ class WakeLine:
         #: at the latest, should it be interrupted before it can step down
         self._leader: Callable[[], _Leading | None] = _nobody
         self._closed = False
+        self._left = Event()  # set when nobody waits any more after the end
         self._round = 0  # counts the connections: after each, wakes may be missing
         self._heard_at = 0.0
         self._pinged_at: float | None = None
@@ -101,6 +102,8 @@ class WakeLine:
         """Keep no more wakes for *rid*."""
         with self._lock:
             self._boxes.pop(rid, None)
+            if self._closed and not self._boxes:
+                self._left.set()
 
     def wait(self, rid: str, timeout: float) -> str | None:
         """Wait for a wake, at most *timeout* seconds, and return it; None: ask again."""
@@ -133,9 +136,13 @@ class WakeLine:
             box.waiting = False
 
     def close(self) -> None:
-        """Close the line; who waits is told that the session is closed."""
-        self._closed = True
+        """Close the line; who waits is told that the session is closed, and may leave its queue."""
+        with self._lock:
+            self._closed = True
+            waiting = bool(self._boxes)
         self._drop()
+        if waiting:
+            self._left.wait(self._timeout)
 
     # -- of the thread that leads ----------------------------------------------
 
