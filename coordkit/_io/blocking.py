@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from threading import Event, Thread
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from .._core.ops import (
     Reply,
     Request,
     Rest,
+    Tell,
     Wait,
     ended,
 )
@@ -88,18 +89,52 @@ class Blocking:
             if listening is not None:
                 self._line.forget(listening)
 
+    def stream(self, op: Op[None]) -> Iterator[Any]:
+        """Drive *op*, and yield what it tells; it ends when nobody wants more."""
+        listening: str | None = None
+        reply: Any = None
+        problem: BaseException | None = None
+        asked_at = 0.0
+        try:
+            while True:
+                try:
+                    request = op.send(reply) if problem is None else op.throw(problem)
+                    problem, value = None, None
+                    if type(request) is Listen:
+                        listening = request.rid
+                    asked_at = self._clock()
+                    if type(request) is Tell:
+                        yield request.value
+                    else:
+                        value = self._obey(request)
+                    reply = Reply(value, asked_at, self._clock())
+                except BaseException as exc:
+                    if ended(op):
+                        raise  # it has ended, with this
+                    if isinstance(exc, Unreachable):
+                        exc.asked_at, exc.heard_at = asked_at, self._clock()
+                    problem = exc
+        except StopIteration:
+            return
+        finally:
+            problem = None  # it refers to this frame: what that holds would live on
+            if listening is not None:
+                self._line.forget(listening)
+
     def _obey(self, request: Request) -> Any:
         match request:
             case Call():
                 return self._wires.call(request)
             case Pipeline(calls, timeout):
                 return self._wires.pipeline(calls, timeout)
-            case Listen(rid, timeout):
-                return self._line.listen(rid, timeout)
+            case Listen(rid, timeout, channel):
+                return self._line.listen(rid, timeout, channel)
             case Wait(rid, timeout):
                 return self._line.wait(rid, timeout)
             case Rest(until):
                 return self._rest(until)
+            case Tell():
+                raise TypeError("this operation is iterated over, not run")
             case Defer(call, until):
                 return self._defer(call, until)
 

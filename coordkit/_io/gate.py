@@ -30,9 +30,9 @@ class Gate:
         """Run several."""
         return self._passed(self._inner.pipeline, calls, timeout)
 
-    def listen(self, rid: str, timeout: float) -> Any:
+    def listen(self, rid: str, timeout: float, channel: str = "") -> Any:
         """Keep every wake for *rid*."""
-        return self._passed(self._inner.listen, rid, timeout)
+        return self._passed(self._inner.listen, rid, timeout, channel)
 
     def wait(self, rid: str, timeout: float) -> Any:
         """Wait for a wake."""

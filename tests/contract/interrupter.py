@@ -123,6 +123,10 @@ class Case:
             if self._worse(where) or self._anew:
                 self._close(where)
         self._close(where)
+        with warnings.catch_warnings():
+            # the sockets that redis-py was opening, when it was struck there
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
 
     def _untouched(self, lock: Lock) -> bool:
         asynchronous: Any = lock  # to look at its keys
