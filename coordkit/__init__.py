@@ -12,7 +12,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ._core.inspect import Holder, LockInfo
     from ._core.lease import State
+    from ._core.observe import Resumed, Suspended
+    from ._core.terms import (
+        Candidate,
+        Elected,
+        ElectionInfo,
+        Leader,
+        Missed,
+        Paused,
+        Unpaused,
+        Vacant,
+    )
     from ._io.loss import AsyncLost, Lost
+    from .election import AsyncElection, Election
     from .errors import (
         CoordError,
         EmptyRing,
@@ -21,6 +33,7 @@ if TYPE_CHECKING:
         LeadershipLost,
         LeaseLost,
         LockTimeout,
+        NoCandidate,
         NoLeader,
         NotHeld,
         NotPermitted,
@@ -35,13 +48,26 @@ if TYPE_CHECKING:
     from .lock import Acquiring, AsyncLock, Lock
     from .lock_all import AsyncLeases, AsyncLockAll, Leases, LockAll
     from .session import AsyncSession, Session
+    from .term import AsyncTerm, Term
 else:
     from importlib import import_module
 
     _FROM = {
         "._core.inspect": ("Holder", "LockInfo"),
         "._core.lease": ("State",),
+        "._core.observe": ("Resumed", "Suspended"),
+        "._core.terms": (
+            "Candidate",
+            "Elected",
+            "ElectionInfo",
+            "Leader",
+            "Missed",
+            "Paused",
+            "Unpaused",
+            "Vacant",
+        ),
         "._io.loss": ("AsyncLost", "Lost"),
+        ".election": ("AsyncElection", "Election"),
         ".errors": (
             "CoordError",
             "EmptyRing",
@@ -50,6 +76,7 @@ else:
             "LeadershipLost",
             "LeaseLost",
             "LockTimeout",
+            "NoCandidate",
             "NoLeader",
             "NotHeld",
             "NotPermitted",
@@ -64,6 +91,7 @@ else:
         ".lock": ("Acquiring", "AsyncLock", "Lock"),
         ".lock_all": ("AsyncLeases", "AsyncLockAll", "Leases", "LockAll"),
         ".session": ("AsyncSession", "Session"),
+        ".term": ("AsyncTerm", "Term"),
     }
 
     def __getattr__(name: str) -> object:
@@ -84,6 +112,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Acquiring",
+    "AsyncElection",
     "AsyncFence",
     "AsyncLease",
     "AsyncLeases",
@@ -91,12 +120,18 @@ __all__ = [
     "AsyncLockAll",
     "AsyncLost",
     "AsyncSession",
+    "AsyncTerm",
+    "Candidate",
     "CoordError",
+    "Elected",
+    "Election",
+    "ElectionInfo",
     "EmptyRing",
     "Fence",
     "FenceRegression",
     "Holder",
     "KeyConflict",
+    "Leader",
     "LeadershipLost",
     "Lease",
     "LeaseLost",
@@ -106,15 +141,23 @@ __all__ = [
     "LockInfo",
     "LockTimeout",
     "Lost",
+    "Missed",
+    "NoCandidate",
     "NoLeader",
     "NotHeld",
     "NotPermitted",
+    "Paused",
     "Reason",
     "Refused",
+    "Resumed",
     "Session",
     "StaleToken",
     "State",
+    "Suspended",
+    "Term",
+    "Unpaused",
     "Unreachable",
     "Unsupported",
+    "Vacant",
     "__version__",
 ]

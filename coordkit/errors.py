@@ -12,6 +12,7 @@ The tree says what the caller may do next::
     ├─ StaleToken                          a newer holder was seen: you are the old one
     ├─ FenceRegression                     the store went back in time
     ├─ NoLeader         (LookupError)      nobody leads at present
+    ├─ NoCandidate      (LookupError)      nobody of that identity stands for election
     ├─ EmptyRing        (LookupError)      nobody to map to
     ├─ KeyConflict                         the name is in use by another kind of thing
     ├─ Unsupported                         this server or client cannot give the guarantee
@@ -41,6 +42,7 @@ class Reason(StrEnum):
     UNKEPT = "unkept"
     CONFLICT = "conflict"
     FORKED = "forked"
+    OVER = "over"
 
     @property
     def why(self) -> str:
@@ -58,6 +60,7 @@ _WHY = {
     Reason.UNKEPT: "the keeper that renewed it has stopped",
     Reason.CONFLICT: "its key was overwritten by something else",
     Reason.FORKED: "it belongs to the process that forked this one",
+    Reason.OVER: "it was to last no longer",
 }
 
 
@@ -115,7 +118,15 @@ class LeaseLost(CoordError):
 
 
 class LeadershipLost(LeaseLost):
-    """The term has ended while the leader was still acting: stop now."""
+    """The term *token* of *name* has ended while its leader was still acting: stop now."""
+
+    def __init__(self, name: str, token: int, reason: Reason) -> None:
+        CoordError.__init__(
+            self, f"the leadership of {name!r} (term {token}) is lost: {reason.why}"
+        )
+        self.name = name
+        self.token = token
+        self.reason = reason
 
 
 class NotHeld(CoordError, RuntimeError):
@@ -153,6 +164,15 @@ class FenceRegression(CoordError):
 
 class NoLeader(CoordError, LookupError):
     """Nobody leads at present."""
+
+
+class NoCandidate(CoordError, LookupError):
+    """Nobody, or more than one, of that *identity* stands for the election *name*."""
+
+    def __init__(self, name: str, identity: str, why: str) -> None:
+        super().__init__(f"{identity!r} cannot be elected {name!r}: {why}")
+        self.name = name
+        self.identity = identity
 
 
 class EmptyRing(CoordError, LookupError):

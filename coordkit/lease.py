@@ -22,8 +22,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from ._core import lock as _core
+from ._core.claim import Claim
 from ._core.lease import State
-from ._core.lock import Claim
 from ._io import clock
 from ._io.fork import OfOneProcess
 from ._io.loss import AsyncLost, Lost, Scope

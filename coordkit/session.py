@@ -13,35 +13,66 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, Generic, ParamSpec, Self, TypeVar
 
 from redis import Redis, RedisCluster
 from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio import RedisCluster as AsyncRedisCluster
 
+from ._core import election as _election
 from ._core import inspect as _inspect
 from ._core.claim import lock_options
+from ._core.election import election_times
 from ._core.inspect import LockInfo
 from ._core.keys import check_name, check_namespace
 from ._core.span import LONGEST_CALL, seconds
+from ._core.terms import ElectionInfo
 from ._io.connect import async_source, source
 from ._io.engine import AsyncEngine, Engine
 from ._io.fork import OfOneProcess
+from .election import AsyncElection, Election
 from .fence import AsyncFence, Fence
 from .lock import AsyncLock, Lock
-from .lock_all import AsyncLockAll, LockAll
+from .lock_all import AsyncLockAll, LockAll, several
 from .singleton import Busy, async_singleton, singleton
 
 P = ParamSpec("P")
 R = TypeVar("R")
+E = TypeVar("E", Engine, AsyncEngine)
 
 DEFAULT_URL = "redis://localhost:6379/0"
 DEFAULT_TTL = 30.0
+#: An election's: its leader is missed sooner than the holder of a lock.
+DEFAULT_TERM = 15.0
 #: How long a waiter's place outlives it: a crash in the queue costs the others so much.
 DEFAULT_WAITER_TTL = 3.0
 
 
-class Session(OfOneProcess):
+class _Opened(OfOneProcess, Generic[E]):
+    """What both flavours know without asking anybody."""
+
+    _engine: E
+
+    @property
+    def namespace(self) -> str:
+        """What keeps this session's names apart from those of others."""
+        return self._engine.namespace
+
+    @property
+    def address(self) -> str:
+        """Where it leads, without secrets."""
+        return self._engine.source.address
+
+    @property
+    def identity(self) -> str:
+        """Who this process is, for whoever asks who holds a lock."""
+        return self._engine.identity
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.address} namespace={self.namespace!r}>"
+
+
+class Session(_Opened[Engine]):
     """
     A client of Redis for threads: the source of locks, fences and all else.
 
@@ -67,21 +98,6 @@ class Session(OfOneProcess):
             None if identity is None else check_name(identity, "identity"),
             patience,
         )
-
-    @property
-    def namespace(self) -> str:
-        """What keeps this session's names apart from those of others."""
-        return self._engine.namespace
-
-    @property
-    def address(self) -> str:
-        """Where it leads, without secrets."""
-        return self._engine.source.address
-
-    @property
-    def identity(self) -> str:
-        """Who this process is, for whoever asks who holds a lock."""
-        return self._engine.identity
 
     # -- what it is for ---------------------------------------------------------
 
@@ -113,17 +129,11 @@ class Session(OfOneProcess):
         return Lock(
             self._engine,
             lock_options(
-                self.namespace,
-                name,
-                ttl=ttl,
+                *(self.namespace, name, ttl, hold_at_least, max_hold, lock_delay),
+                *(waiter_ttl, meta),
                 fair=fair,
                 shared=shared,
                 slots=slots,
-                hold_at_least=hold_at_least,
-                max_hold=max_hold,
-                lock_delay=lock_delay,
-                waiter_ttl=waiter_ttl,
-                meta=meta,
             ),
         )
 
@@ -136,6 +146,37 @@ class Session(OfOneProcess):
     def locks(self) -> list[LockInfo]:
         """Return every lock of the namespace that is held, by name, without SCAN."""
         return self._engine.run(_inspect.listing(self.namespace, self._engine.timeout))
+
+    def election(
+        self,
+        name: str,
+        *,
+        ttl: float | timedelta = DEFAULT_TERM,
+        renew_deadline: float | timedelta | None = None,
+        renew_every: float | timedelta | None = None,
+        handover_delay: float | timedelta = 0.0,
+        max_term: float | timedelta | None = None,
+        waiter_ttl: float | timedelta = DEFAULT_WAITER_TTL,
+    ) -> Election:
+        """
+        Return the election *name*; nothing is sent.  All times in seconds.
+
+        *ttl*: after a leader's crash nobody leads for so long.  *renew_deadline*: a
+        leader that could not renew for so long steps down; what is left of the ttl is
+        for its work to end; two thirds of the ttl unless given.  *renew_every*: a third
+        of the ttl.  *handover_delay*: after a term that was not resigned nobody is
+        elected for so long.  *max_term*: a leader steps down after so long.
+        *waiter_ttl*: a candidate that died blocks the next for so long.
+        """
+        times = election_times(
+            ttl, renew_deadline, renew_every, handover_delay, max_term, waiter_ttl
+        )
+        office = _election.office(self.namespace, name, self._engine.timeout)
+        return Election(self._engine, office, times)
+
+    def elections(self) -> list[ElectionInfo]:
+        """Return every election of the last 90 days, by name, without SCAN."""
+        return self._engine.run(_election.listing(self.namespace, self._engine.timeout))
 
     def fence(self, name: str) -> Fence:
         """Return the fence *name*, which checks tokens; nothing is sent."""
@@ -182,11 +223,8 @@ class Session(OfOneProcess):
     ) -> None:
         self.close()
 
-    def __repr__(self) -> str:
-        return f"<Session {self.address} namespace={self.namespace!r}>"
 
-
-class AsyncSession(OfOneProcess):
+class AsyncSession(_Opened[AsyncEngine]):
     """
     A client of Redis for tasks: the source of locks, fences and all else.
 
@@ -214,21 +252,6 @@ class AsyncSession(OfOneProcess):
             None if identity is None else check_name(identity, "identity"),
             patience,
         )
-
-    @property
-    def namespace(self) -> str:
-        """What keeps this session's names apart from those of others."""
-        return self._engine.namespace
-
-    @property
-    def address(self) -> str:
-        """Where it leads, without secrets."""
-        return self._engine.source.address
-
-    @property
-    def identity(self) -> str:
-        """Who this process is, for whoever asks who holds a lock."""
-        return self._engine.identity
 
     # -- what it is for ---------------------------------------------------------
 
@@ -260,17 +283,11 @@ class AsyncSession(OfOneProcess):
         return AsyncLock(
             self._engine,
             lock_options(
-                self.namespace,
-                name,
-                ttl=ttl,
+                *(self.namespace, name, ttl, hold_at_least, max_hold, lock_delay),
+                *(waiter_ttl, meta),
                 fair=fair,
                 shared=shared,
                 slots=slots,
-                hold_at_least=hold_at_least,
-                max_hold=max_hold,
-                lock_delay=lock_delay,
-                waiter_ttl=waiter_ttl,
-                meta=meta,
             ),
         )
 
@@ -284,6 +301,39 @@ class AsyncSession(OfOneProcess):
         """Return every lock of the namespace that is held, by name, without SCAN."""
         return await self._engine.run(
             _inspect.listing(self.namespace, self._engine.timeout)
+        )
+
+    def election(
+        self,
+        name: str,
+        *,
+        ttl: float | timedelta = DEFAULT_TERM,
+        renew_deadline: float | timedelta | None = None,
+        renew_every: float | timedelta | None = None,
+        handover_delay: float | timedelta = 0.0,
+        max_term: float | timedelta | None = None,
+        waiter_ttl: float | timedelta = DEFAULT_WAITER_TTL,
+    ) -> AsyncElection:
+        """
+        Return the election *name*; nothing is sent.  All times in seconds.
+
+        *ttl*: after a leader's crash nobody leads for so long.  *renew_deadline*: a
+        leader that could not renew for so long steps down; what is left of the ttl is
+        for its work to end; two thirds of the ttl unless given.  *renew_every*: a third
+        of the ttl.  *handover_delay*: after a term that was not resigned nobody is
+        elected for so long.  *max_term*: a leader steps down after so long.
+        *waiter_ttl*: a candidate that died blocks the next for so long.
+        """
+        times = election_times(
+            ttl, renew_deadline, renew_every, handover_delay, max_term, waiter_ttl
+        )
+        office = _election.office(self.namespace, name, self._engine.timeout)
+        return AsyncElection(self._engine, office, times)
+
+    async def elections(self) -> list[ElectionInfo]:
+        """Return every election of the last 90 days, by name, without SCAN."""
+        return await self._engine.run(
+            _election.listing(self.namespace, self._engine.timeout)
         )
 
     def fence(self, name: str) -> AsyncFence:
@@ -331,23 +381,7 @@ class AsyncSession(OfOneProcess):
     ) -> None:
         await self.close()
 
-    def __repr__(self) -> str:
-        return f"<AsyncSession {self.address} namespace={self.namespace!r}>"
-
 
 def call_seconds(timeout: float | timedelta) -> float:
     """Return how long one question may take: 10 ms to 2 s."""
     return seconds(timeout, "timeout", least=0.01, most=LONGEST_CALL)
-
-
-def several(names: Sequence[str]) -> list[str]:
-    """Return *names* if they are at least one, and each only once."""
-    if isinstance(names, str):
-        raise TypeError(f"names is a sequence of names, not one str: {names!r}")
-    given = list(names)
-    if not given:
-        raise ValueError("names is empty: give at least one name")
-    twice = next((name for name in given if given.count(name) > 1), None)
-    if twice is not None:
-        raise ValueError(f"{twice!r} is named twice: a lock cannot wait for itself")
-    return given

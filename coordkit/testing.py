@@ -160,9 +160,9 @@ class Server:
         ``evicted``) at once, unless it is cut off.  With ``told=False`` it believes
         in its lease until its next renewal: only its token keeps it out by then.
         """
-        held = [lease for lease in self._leases() if lease.name == name]
         lock = self._outside.lock(name, ttl=ttl, fair=False)
         keys = lock._options.keys
+        held = [each for each in self._leases() if each._claim.keys == keys]
         while (lease := lock.try_acquire()) is None:
             self._client.delete(keys.lock, keys.holders, keys.records)
         self._stolen.append(lease)

@@ -31,7 +31,7 @@ from coordkit.testing import Server
 from support.servers import RedisServer
 from support.surface import members
 
-API = Path(__file__).parent / "typing" / "api.py"
+API = Path(__file__).parent / "typing"
 PUBLIC: dict[str, Any] = {
     name: getattr(coordkit, name) for name in coordkit.__all__ if name[0] != "_"
 }
@@ -116,10 +116,11 @@ def test_signatures_name_only_what_is_public(function: Any, value: Any) -> None:
     assert ours <= {*CLASSES, Server}
 
 
-def test_every_public_name_is_typed_by_the_users_file() -> None:
-    tree = ast.parse(API.read_text("utf-8"))
-    used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    used |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+def test_every_public_name_is_typed_by_the_users_files() -> None:
+    trees = [ast.parse(path.read_text("utf-8")) for path in API.glob("api*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    used |= {node.id for node in nodes if isinstance(node, ast.Name)}
     shown = [*CLASSES, Server]
     public = {m.name for owner in shown for m in members(owner)} | set(PUBLIC)
     assert public <= used
@@ -221,6 +222,7 @@ EXAMPLES: list[CoordError] = [
     errors.StaleToken("jobs", 7, 9),
     errors.FenceRegression("jobs", 7, 9),
     errors.NoLeader("nobody"),
+    errors.NoCandidate("jobs", "w1", "nobody waits"),
     errors.EmptyRing("nobody"),
     errors.KeyConflict("another kind"),
     errors.Unsupported("which"),
@@ -266,6 +268,10 @@ def shown(session: Any, lease: Any, leases: Any, lost: Any) -> dict[str, Any]:
         ),
         r"<\w*LockAll \['a', 'b'\]>": session.lock_all(["b", "a"]),
         r"<\w*Fence 'jobs'>": session.fence("jobs"),
+        r"<\w*Election 'x' ttl=15 renew_deadline=10>": session.election("x"),
+        r"<\w*Election 'x' ttl=3 renew_deadline=1.5 max_term=60>": session.election(
+            "x", ttl=3, renew_deadline=1.5, max_term=60
+        ),
         held: lease,
         r"<\w*Leases \[<\w*Lease 'a' .* held, .*>\]>": leases,
         r"<\w*Lost not yet>": lease.lost,
@@ -310,6 +316,8 @@ def test_an_acquisition_shows_what_of() -> None:
     lock = AsyncSession().lock("jobs")
     assert repr(lock.acquire()) == "<Acquiring 'jobs'>"
     assert repr(lock.acquire(1.5)) == "<Acquiring 'jobs' timeout=1.5>"
+    campaign = AsyncSession().election("jobs").campaign(1.5)
+    assert repr(campaign) == "<Acquiring 'jobs' timeout=1.5>"
 
 
 def test_no_error_tells_a_secret(url: str) -> None:
@@ -330,6 +338,8 @@ BOUND: dict[str, Callable[[], Any]] = {
     "AsyncLock": lambda: AsyncSession().lock("jobs"),
     "LockAll": lambda: Session().lock_all(["jobs"]),
     "AsyncLockAll": lambda: AsyncSession().lock_all(["jobs"]),
+    "Election": lambda: Session().election("jobs"),
+    "AsyncElection": lambda: AsyncSession().election("jobs"),
     "Fence": lambda: Session().fence("jobs"),
     "AsyncFence": lambda: AsyncSession().fence("jobs"),
     "Acquiring": lambda: AsyncSession().lock("jobs").acquire(),

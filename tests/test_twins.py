@@ -11,6 +11,7 @@ import pytest
 
 import coordkit
 from coordkit import (
+    AsyncElection,
     AsyncFence,
     AsyncLease,
     AsyncLeases,
@@ -18,6 +19,8 @@ from coordkit import (
     AsyncLockAll,
     AsyncLost,
     AsyncSession,
+    AsyncTerm,
+    Election,
     Fence,
     Lease,
     Leases,
@@ -25,6 +28,7 @@ from coordkit import (
     LockAll,
     Lost,
     Session,
+    Term,
 )
 from coordkit._io import (
     aio,
@@ -46,6 +50,8 @@ TWINS: list[tuple[Any, Any]] = [
     (LockAll, AsyncLockAll),
     (Leases, AsyncLeases),
     (Fence, AsyncFence),
+    (Election, AsyncElection),
+    (Term, AsyncTerm),
     (Lost, AsyncLost),
 ]
 #: What stands behind them: the same names and parameters; how it works differs.
@@ -68,10 +74,13 @@ def pairs(twins: list[tuple[Any, Any]]) -> pytest.MarkDecorator:
 
 #: What asks the server, or waits: a coroutine on the asyncio side, and nothing else is.
 ASKS = {
-    *("Session.close", "Session.locks", "Session.ping"),
+    *("Session.close", "Session.elections", "Session.locks", "Session.ping"),
     *("Lock.break_", "Lock.info", "Lock.revoke", "Lock.try_acquire"),
     *("Lease.release", "Lease.renew", "Leases.release"),
     "LockAll.try_acquire",
+    *("Election.candidates", "Election.history", "Election.info", "Election.leader"),
+    *("Election.pause", "Election.resume", "Election.revoke", "Election.run"),
+    *("Election.transfer", "Term.release", "Term.renew", "Term.resign"),
     *("Fence.check", "Fence.get", "Fence.seen", "Fence.set"),
     "Lost.wait",
 }
@@ -79,6 +88,7 @@ ASKS = {
 SAID_OTHERWISE = {
     "Session": "another library's client; an event loop",
     "Lost": "refers to its twin",
+    "Election.run": "a task can be stopped from outside, a thread cannot",
 }
 #: Where parameters must differ, and why.
 CALLED_OTHERWISE = {
@@ -88,6 +98,8 @@ CALLED_OTHERWISE = {
 TYPED_OTHERWISE = {
     "Lock.acquire": "returns what may be awaited and entered",
     "LockAll.acquire": "likewise",
+    "Election.campaign": "likewise",
+    "Election.run": "takes a coroutine function",
     "Session.singleton": "decorates a coroutine function",
 }
 

@@ -1,4 +1,4 @@
-"""What the options of a lock may be, and what they mean together."""
+"""What the options of a lock may be, what they mean together, and what is asked for by them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,55 @@ from datetime import timedelta
 from typing import Any, cast
 
 from .keys import LockKeys, check_name, lock_keys, wake_prefix
-from .lock import Claim
 from .span import call_timeout, milliseconds, seconds, ttl_seconds
 
 LARGEST_META = 4096
 DEEPEST_META = 16
 LONGEST_WAITER_TTL = 60.0
 MOST_SLOTS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """
+    What every acquisition of one `Lock` asks for; times in seconds.
+
+    The keys and arguments of its scripts are made once: all but the rid, which
+    comes first among the arguments and completes the tombstone's key, the last.
+    """
+
+    name: str
+    keys: LockKeys
+    member: str
+    identity: str
+    ttl: float
+    #: the ttl of the acquisition itself: max_hold may be shorter
+    first_ttl: float
+    #: the ttl, from the last question, of a lock that was handed over
+    handed_ttl: float
+    waiter_ttl: float
+    #: None: alone; 0: shared by any number; n: shared by at most n
+    limit: int | None
+    max_hold: float | None
+    lock_delay: float
+    call_timeout: float
+    #: how long an outage is ridden out before it is reported
+    patience: float
+    acquire_keys: tuple[str, ...]
+    acquire_args: tuple[str | int, ...]
+    release_keys: tuple[str, ...]
+    release_args: tuple[str | int, ...]
+    #: which scripts are its own
+    kind: str
+    #: the last character of every rid: x alone, s shared
+    mode: str
+    #: of an election: the key of its history, which follows the tombstone's
+    history: tuple[str, ...] = ()
+    #: which part of the ttl may be relied on, and after which part it is renewed
+    belief: float = 1.0
+    pace: float = 1 / 3
+    #: a leader steps down after so long
+    max_term: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +128,16 @@ class Options:
 def lock_options(
     namespace: str,
     name: str,
-    *,
     ttl: float | timedelta,
-    fair: bool,
-    shared: bool,
-    slots: int | None,
     hold_at_least: float | timedelta,
     max_hold: float | timedelta | None,
     lock_delay: float | timedelta,
     waiter_ttl: float | timedelta,
     meta: Mapping[str, Any] | None,
+    *,
+    fair: bool,
+    shared: bool,
+    slots: int | None,
 ) -> Options:
     """Check the options of a lock, against each other too."""
     limit = _limit(shared, slots)

@@ -188,7 +188,7 @@ class Keeper:
         asking: list[Lease] = []
         for lease in due:
             if now >= lease.deadline:
-                self._lose(lease, Reason.EXPIRED)
+                self._lose(lease, lease._out_of_time())
             elif lease._is_last():
                 self._again_at(lease, lease.deadline)
             else:
@@ -225,14 +225,14 @@ class Keeper:
                 self._lose(lease, Reason(word))
             elif heard_at >= lease.deadline:
                 # Kept by the server, but too late for us: nobody may act on it.
-                self._lose(lease, Reason.EXPIRED)
+                self._lose(lease, lease._out_of_time())
             else:
                 lease._renewed(asked_at)
                 self._again_at(lease, self._due_after(asked_at, lease))
 
     def _due_after(self, asked_at: float, lease: Lease) -> float:
         """Return when to renew: at a third of what was granted, a little spread."""
-        return asked_at + lease._lasts / 3 * (0.9 + 0.2 * self._draw())
+        return asked_at + lease._lasts * lease._pace * (0.9 + 0.2 * self._draw())
 
     def _ask_again(self, batch: list[Lease], now: float) -> None:
         """Nobody knows what became of them: ask again soon, up to each one's deadline."""

@@ -100,6 +100,29 @@ def lock_keys(namespace: str, name: str) -> LockKeys:
     )
 
 
+def election_keys(namespace: str, name: str) -> LockKeys:
+    """Return the keys of the lock that the leader of *name* holds."""
+    bucket = bucket_of(name)
+    at = in_bucket(namespace, bucket, "")
+    return LockKeys(
+        bucket=bucket,
+        lock=f"{at}leader.lock:{name}",
+        queue=f"{at}leader.queue:{name}",
+        alive=f"{at}leader.alive:{name}",
+        waiters=f"{at}leader.waiters:{name}",
+        holders=f"{at}leader.holders:{name}",
+        records=f"{at}leader.records:{name}",
+        tomb=f"{at}tomb:",
+        fence=f"{at}fence",
+        index=f"{at}index",
+    )
+
+
+def history_key(namespace: str, name: str) -> str:
+    """Return the key of what is remembered of the terms of *name*."""
+    return in_bucket(namespace, bucket_of(name), f"leader.history:{name}")
+
+
 def guard_key(namespace: str, name: str) -> str:
     """Return the key of the fence *name*: what checks tokens, not what mints them."""
     return in_bucket(namespace, bucket_of(name), f"guard:{name}")

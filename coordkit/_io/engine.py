@@ -18,10 +18,12 @@ from contextlib import aclosing, nullcontext, suppress
 from typing import Any, TypeVar
 
 from .._core import inspect, lock
+from .._core.claim import Claim
+from .._core.election import Office
 from .._core.inspect import LockInfo
 from .._core.keeper import Keeper
 from .._core.keys import wake_prefix
-from .._core.lock import Claim, LockLease
+from .._core.lock import LockLease
 from .._core.ops import Call, Op
 from .._core.regress import Highest
 from ..errors import CoordError, Reason
@@ -84,6 +86,10 @@ class _Common:
     def listener(self) -> str:
         """Return a new id to listen under."""
         return self._id + os.urandom(8).hex()
+
+    def namesake(self, office: Office) -> Op[bool]:
+        """Return the question whether another session, too, stands there by our name."""
+        return office.namesake(self._named, self._id)
 
     def _check_open(self) -> None:
         if self.closed:
@@ -178,10 +184,10 @@ class Engine(_Common):
                 self._defer(*lock.give_up(claim, rid, clock.now()))
             raise
 
-    def release(self, lease: LockLease) -> None:
-        """Give a lock back."""
+    def release(self, lease: LockLease, why: str = "") -> None:
+        """Give a lock back; *why* is for an election's history."""
         self.keeper.drop(lease)
-        self.run(lock.release(lease))
+        self.run(lock.release(lease, why))
 
     def release_all(self) -> None:
         """Give back whatever is still held; what cannot be ends by its ttl."""
@@ -302,9 +308,9 @@ class AsyncEngine(_Common):
             )
         )
 
-    def release(self, lease: LockLease) -> Coroutine[Any, Any, None]:
-        """Give a lock back."""
-        asked = self.run(lock.release(lease))
+    def release(self, lease: LockLease, why: str = "") -> Coroutine[Any, Any, None]:
+        """Give a lock back; *why* is for an election's history."""
+        asked = self.run(lock.release(lease, why))
         self.keeper.drop(lease)
         return asked
 

@@ -14,15 +14,44 @@ from coordkit._core.inspect import LockInfo
 from coordkit._core.keys import guard_key, lock_keys
 from coordkit._core.lock import LockLease
 from coordkit._core.ops import Call, Listen, Op, Wait
-from coordkit.errors import CoordError, KeyConflict, LeaseLost, Reason, StaleToken
+from coordkit._core.terms import Leader
+from coordkit.errors import (
+    CoordError,
+    KeyConflict,
+    LeaseLost,
+    NoCandidate,
+    NoLeader,
+    Reason,
+    StaleToken,
+)
 from core.lua import SCRIPTS
-from core.props import BUSY, ENDS, RID, TAKEN, TOKEN, a_claim, a_lease, wanting
+from core.props import (
+    BUSY,
+    ENDS,
+    OFFICE,
+    RID,
+    TAKEN,
+    TOKEN,
+    a_campaign,
+    a_claim,
+    a_lease,
+    a_standing,
+    a_term,
+    led_by,
+    look,
+    wanting,
+)
 from core.script import Line, Stage
 
 KEYS = lock_keys("ns", "jobs")
 FENCE = Guard("jobs", guard_key("ns", "jobs"), 2.0)
 WAKE = "ck:1:ns:wake:"
 HELD = [b"held", 0, RID.encode(), 1000, b"7", b"1", b"me", b"{}"]
+LED = led_by("me", term=7)
+HIS = led_by("him", term=7)
+VACANT = led_by(None)
+#: What has another value where an election is asked about.
+OF_A_LEADER: dict[Any, Any] = {"lock:jobs": "leader:jobs", 250: 0}
 SHARED = [b"shared", 0, b"3", RID.encode(), 1000, b"7\n1\nme\n{}"]
 
 # -- what is asked -----------------------------------------------------------------
@@ -49,6 +78,15 @@ VALUES = {
     "meta": '{"a":1}',
     "member": "lock:jobs",
     "wake": WAKE,
+    "why": "it is tired",
+    "priority": 5,
+    "preempt": 1,
+    "entry": "election:jobs",
+    "channel": "ck:1:ns:news:leader:jobs",
+    "heir": "you",
+    "since": "+",
+    "candidates": 1,
+    "pause_ms": 60_000,
     "field": "total",
     "value": b"seven",
 }
@@ -65,11 +103,30 @@ def renewal_of(lease: LockLease) -> Call:
     return last_call(lock.renew(lease))
 
 
+def of_elections() -> list[Call]:
+    """The calls that are about an election, those of the lock's scripts among them."""
+    looked: Line = ("election_look", LED)
+    stands = a_standing(5, meta={"a": 1}, preempt=True)
+    times: dict[str, Any] = {"ttl": 10, "handover_delay": 1.5}
+    claim = a_campaign(stands, **times)
+    return [
+        lock.acquire_call(claim, RID, queue=True),
+        lock.release_call(claim, RID, 11_000, "it is tired"),
+        renewal_of(a_term(Stage(), **times)),
+        last_call(OFFICE.info()),
+        last_call(OFFICE.revoke("it is tired", None), looked),
+        last_call(OFFICE.transfer("you", "me", "it is tired"), ("election_look", HIS)),
+        last_call(OFFICE.pause("me", 60.0, "it is tired")),
+        last_call(OFFICE.resume("me")),
+    ]
+
+
 def calls() -> list[Call]:
-    """One call of every script, as the core makes it."""
+    """Calls of every script, as the core makes them."""
     seen: Line = ("lock_info", HELD)
     alone, places = a_claim(**ALONE), a_claim(**PLACES)
     return [
+        *of_elections(),
         lock.acquire_call(alone, RID, queue=True),
         lock.acquire_call(places, RID, queue=True),
         lock.release_call(alone, RID, 11_000),
@@ -85,12 +142,12 @@ def calls() -> list[Call]:
     ]
 
 
-CALLS = {call.script: call for call in calls()}
-each_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+CALLS = calls()
+each_call = pytest.mark.parametrize("call", CALLS, ids=lambda call: call.script)
 
 
 def test_every_script_is_called() -> None:
-    assert set(CALLS) == set(SCRIPTS)
+    assert {call.script for call in CALLS} == set(SCRIPTS)
 
 
 def positions(script: str, table: str) -> dict[int, str]:
@@ -105,16 +162,32 @@ def positions(script: str, table: str) -> dict[int, str]:
     }
 
 
+#: What only an election says to a script that serves locks, too.
+OF_ELECTIONS = {"history", "priority", "preempt", "entry", "channel", "why"}
+
+
+def expected(call: Call, table: str) -> dict[int, str]:
+    """What the header says stands where in such a call."""
+    words = positions(call.script, table)
+    if call.script in ("lock_acquire", "lock_release") and "leader" not in call.keys[0]:
+        return {n: word for n, word in words.items() if word not in OF_ELECTIONS}
+    return words
+
+
 @each_call
 def test_every_key_stands_where_the_header_says(call: Call) -> None:
-    kinds = {n: key.split(":")[4] for n, key in enumerate(call.keys, 1)}
-    assert kinds == positions(call.script, "KEYS")
+    kinds = [key.split(":")[4].removeprefix("leader.") for key in call.keys]
+    assert dict(enumerate(kinds, 1)) == expected(call, "KEYS")
 
 
 @each_call
 def test_every_argument_stands_where_the_header_says(call: Call) -> None:
-    expected = {n: VALUES[word] for n, word in positions(call.script, "ARGV").items()}
-    assert dict(enumerate(call.args, 1)) == expected
+    values = {n: VALUES[word] for n, word in expected(call, "ARGV").items()}
+    if call.script == "lock_revoke" and "leader" not in call.keys[0]:
+        values[2] = "asked"
+    if "leader" in call.keys[0]:
+        values = {n: OF_A_LEADER.get(value, value) for n, value in values.items()}
+    assert dict(enumerate(call.args, 1)) == values
 
 
 # -- what is answered --------------------------------------------------------------
@@ -161,7 +234,7 @@ def of_locks(kind: str) -> list[Word]:
     ]
     if kind == "share":
         words.append(Word(acquire, [b"limit", b"5"], acquiring, KeyConflict))
-    unsaid = {Reason.UNKEPT, Reason.FORKED}  # these no server tells
+    unsaid = {Reason.UNKEPT, Reason.FORKED, Reason.OVER}  # these no server tells
     if kind == "share":
         unsaid.add(Reason.STOLEN)  # whose place it was, nobody can tell
     return words + [
@@ -197,7 +270,32 @@ def of_others() -> list[Word]:
     ]
 
 
-WORDS = [*of_locks("lock"), *of_locks("share"), *of_others()]
+def of_offices() -> list[Word]:
+    def transferring() -> Op[Any]:
+        return OFFICE.transfer("you", "me", "")
+
+    def pausing() -> Op[Any]:
+        return OFFICE.pause("me", None, "")
+
+    led: Line = ("election_look", LED)
+    again: tuple[Line, ...] = (("election_look", VACANT),)
+    transfer, pause, resume = (f"election_{v}" for v in ("transfer", "pause", "resume"))
+    return [
+        Word("election_look", LED, OFFICE.leader, Leader),
+        Word("election_look", VACANT, OFFICE.leader, None),
+        Word("election_look", look("paused", paused=("", "op")), OFFICE.leader, None),
+        Word(transfer, [b"asked"], transferring, Leader),
+        Word(transfer, [b"not held"], transferring, NoLeader, again),
+        Word(transfer, [b"nobody"], transferring, NoCandidate),
+        Word(transfer, [b"several"], transferring, NoCandidate),
+        Word(pause, [b"paused"], pausing, None),
+        Word(pause, [b"asked"], pausing, Leader, (led,)),
+        Word(resume, [b"resumed"], lambda: OFFICE.resume("me"), None),
+        Word(resume, [b"not paused"], lambda: OFFICE.resume("me"), None),
+    ]
+
+
+WORDS = [*of_locks("lock"), *of_locks("share"), *of_others(), *of_offices()]
 
 
 def test_every_word_of_every_script_is_known_here() -> None:
@@ -211,6 +309,8 @@ def test_every_word_means_what_it_should(word: Word) -> None:
     lines: list[Line] = [(word.script, word.answer), *word.then]
     if word.script in {"lock_break", "lock_revoke"}:
         lines.insert(0, ("lock_info", HELD))
+    if word.script == "election_transfer":
+        lines.insert(0, ("election_look", HIS))
     assert meaning(word.op(), lines) is word.means
 
 
