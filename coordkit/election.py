@@ -19,7 +19,7 @@ ends of leases and pauses are the server's.  No client's wall clock decides anyt
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -162,7 +162,7 @@ class Election(_Named):
         """Return the last changes, the oldest first: some sixty terms, for 90 days."""
         return self._engine.run(self._office.past())
 
-    def observe(self) -> Iterator[ElectionEvent]:
+    def observe(self) -> Generator[ElectionEvent]:
         """
         Yield who leads at present, or `Vacant`; then every change, in order of term.
 
@@ -324,7 +324,7 @@ class AsyncElection(_Named):
         """Return the last changes, the oldest first: some sixty terms, for 90 days."""
         return await self._engine.run(self._office.past())
 
-    def observe(self) -> AsyncIterator[ElectionEvent]:
+    def observe(self) -> AsyncGenerator[ElectionEvent]:
         """
         Yield who leads at present, or `Vacant`; then every change, in order of term.
 

@@ -13,7 +13,7 @@ import os
 import random
 import secrets
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import aclosing, nullcontext, suppress
 from typing import Any, TypeVar
 
@@ -131,7 +131,7 @@ class Engine(_Common):
         self._check_open()
         return self._io.run(op)
 
-    def stream(self, op: Op[None]) -> Iterator[Any]:
+    def stream(self, op: Op[None]) -> Generator[Any]:
         """Drive an operation that tells; yield what it tells."""
         self._check_open()
         io = self._io

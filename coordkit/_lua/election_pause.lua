@@ -19,6 +19,7 @@ local held = redis.call('HMGET', lock, 'rid', 'until', 'paused')
 local lease_end = tonumber(held[2] or now + redis.call('PTTL', lock))
 local led = held[1] and held[1] ~= '' and lease_end > now
 
+redis.call('PERSIST', lock) -- when memory is full, the server lets what follows pass too
 if led then
   -- The lock outlives the lease, and closes it: this is what keeps it.
   redis.call('HSET', lock, 'until', lease_end, 'revoke', 'paused by ' .. ARGV[2])
@@ -28,7 +29,7 @@ else
   redis.call('HSET', lock, 'rid', '')
 end
 redis.call('HSET', lock, 'paused', ARGV[3], 'by', ARGV[2])
-if pause > 0 then redis.call('PEXPIRE', lock, pause) else redis.call('PERSIST', lock) end
+if pause > 0 then redis.call('PEXPIRE', lock, pause) end
 if not held[3] then
   redis.call('XADD', history, 'MAXLEN', 128, '*', 'what', 'paused', 'term', '0', 'at', now, 'identity', ARGV[2], 'why', ARGV[3])
   redis.call('ZADD', index, now + 7776000000, ARGV[4])
