@@ -12,6 +12,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ._core.inspect import Holder, LockInfo
     from ._core.lease import State
+    from ._core.members import (
+        Changed,
+        Died,
+        Joined,
+        Left,
+        MemberInfo,
+        Members,
+    )
     from ._core.observe import Resumed, Suspended
     from ._core.terms import (
         Candidate,
@@ -44,6 +52,7 @@ if TYPE_CHECKING:
         Unsupported,
     )
     from .fence import AsyncFence, Fence
+    from .group import AsyncGroup, AsyncMember, Group, Member
     from .lease import AsyncLease, Lease
     from .lock import Acquiring, AsyncLock, Lock
     from .lock_all import AsyncLeases, AsyncLockAll, Leases, LockAll
@@ -55,6 +64,14 @@ else:
     _FROM = {
         "._core.inspect": ("Holder", "LockInfo"),
         "._core.lease": ("State",),
+        "._core.members": (
+            "Changed",
+            "Died",
+            "Joined",
+            "Left",
+            "MemberInfo",
+            "Members",
+        ),
         "._core.observe": ("Resumed", "Suspended"),
         "._core.terms": (
             "Candidate",
@@ -87,6 +104,7 @@ else:
             "Unsupported",
         ),
         ".fence": ("AsyncFence", "Fence"),
+        ".group": ("AsyncGroup", "AsyncMember", "Group", "Member"),
         ".lease": ("AsyncLease", "Lease"),
         ".lock": ("Acquiring", "AsyncLock", "Lock"),
         ".lock_all": ("AsyncLeases", "AsyncLockAll", "Leases", "LockAll"),
@@ -114,33 +132,43 @@ __all__ = [
     "Acquiring",
     "AsyncElection",
     "AsyncFence",
+    "AsyncGroup",
     "AsyncLease",
     "AsyncLeases",
     "AsyncLock",
     "AsyncLockAll",
     "AsyncLost",
+    "AsyncMember",
     "AsyncSession",
     "AsyncTerm",
     "Candidate",
+    "Changed",
     "CoordError",
+    "Died",
     "Elected",
     "Election",
     "ElectionInfo",
     "EmptyRing",
     "Fence",
     "FenceRegression",
+    "Group",
     "Holder",
+    "Joined",
     "KeyConflict",
     "Leader",
     "LeadershipLost",
     "Lease",
     "LeaseLost",
     "Leases",
+    "Left",
     "Lock",
     "LockAll",
     "LockInfo",
     "LockTimeout",
     "Lost",
+    "Member",
+    "MemberInfo",
+    "Members",
     "Missed",
     "NoCandidate",
     "NoLeader",

@@ -13,66 +13,47 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Generic, ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 from redis import Redis, RedisCluster
 from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio import RedisCluster as AsyncRedisCluster
 
 from ._core import election as _election
+from ._core import group as _group
 from ._core import inspect as _inspect
 from ._core.claim import lock_options
 from ._core.election import election_times
+from ._core.group import circle
 from ._core.inspect import LockInfo
 from ._core.keys import check_name, check_namespace
-from ._core.span import LONGEST_CALL, seconds
+from ._core.members import Members
+from ._core.span import LONGEST_CALL
 from ._core.terms import ElectionInfo
 from ._io.connect import async_source, source
 from ._io.engine import AsyncEngine, Engine
-from ._io.fork import OfOneProcess
+from ._opened import Opened, call_seconds
 from .election import AsyncElection, Election
 from .fence import AsyncFence, Fence
+from .group import AsyncGroup, Group
 from .lock import AsyncLock, Lock
 from .lock_all import AsyncLockAll, LockAll, several
 from .singleton import Busy, async_singleton, singleton
 
 P = ParamSpec("P")
 R = TypeVar("R")
-E = TypeVar("E", Engine, AsyncEngine)
 
 DEFAULT_URL = "redis://localhost:6379/0"
 DEFAULT_TTL = 30.0
 #: An election's: its leader is missed sooner than the holder of a lock.
 DEFAULT_TERM = 15.0
+#: A group's: after a crash its members are listed for so long.
+DEFAULT_SILENCE = 10.0
 #: How long a waiter's place outlives it: a crash in the queue costs the others so much.
 DEFAULT_WAITER_TTL = 3.0
 
 
-class _Opened(OfOneProcess, Generic[E]):
-    """What both flavours know without asking anybody."""
-
-    _engine: E
-
-    @property
-    def namespace(self) -> str:
-        """What keeps this session's names apart from those of others."""
-        return self._engine.namespace
-
-    @property
-    def address(self) -> str:
-        """Where it leads, without secrets."""
-        return self._engine.source.address
-
-    @property
-    def identity(self) -> str:
-        """Who this process is, for whoever asks who holds a lock."""
-        return self._engine.identity
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.address} namespace={self.namespace!r}>"
-
-
-class Session(_Opened[Engine]):
+class Session(Opened[Engine]):
     """
     A client of Redis for threads: the source of locks, fences and all else.
 
@@ -178,6 +159,17 @@ class Session(_Opened[Engine]):
         """Return every election of the last 90 days, by name, without SCAN."""
         return self._engine.run(_election.listing(self.namespace, self._engine.timeout))
 
+    def group(self, name: str, *, ttl: float | timedelta = DEFAULT_SILENCE) -> Group:
+        """Return the group *name*, whose members are heard of within *ttl*; nothing is sent."""
+        timeout = self._engine.timeout
+        return Group(
+            self._engine, circle(self.namespace, name, ttl=ttl, timeout=timeout)
+        )
+
+    def groups(self) -> list[Members]:
+        """Return every group of the namespace that has members, by name, without SCAN."""
+        return self._engine.run(_group.listing(self.namespace, self._engine.timeout))
+
     def fence(self, name: str) -> Fence:
         """Return the fence *name*, which checks tokens; nothing is sent."""
         return Fence(self._engine, name)
@@ -224,7 +216,7 @@ class Session(_Opened[Engine]):
         self.close()
 
 
-class AsyncSession(_Opened[AsyncEngine]):
+class AsyncSession(Opened[AsyncEngine]):
     """
     A client of Redis for tasks: the source of locks, fences and all else.
 
@@ -336,6 +328,21 @@ class AsyncSession(_Opened[AsyncEngine]):
             _election.listing(self.namespace, self._engine.timeout)
         )
 
+    def group(
+        self, name: str, *, ttl: float | timedelta = DEFAULT_SILENCE
+    ) -> AsyncGroup:
+        """Return the group *name*, whose members are heard of within *ttl*; nothing is sent."""
+        timeout = self._engine.timeout
+        return AsyncGroup(
+            self._engine, circle(self.namespace, name, ttl=ttl, timeout=timeout)
+        )
+
+    async def groups(self) -> list[Members]:
+        """Return every group of the namespace that has members, by name, without SCAN."""
+        return await self._engine.run(
+            _group.listing(self.namespace, self._engine.timeout)
+        )
+
     def fence(self, name: str) -> AsyncFence:
         """Return the fence *name*, which checks tokens; nothing is sent."""
         return AsyncFence(self._engine, name)
@@ -380,8 +387,3 @@ class AsyncSession(_Opened[AsyncEngine]):
         trace: TracebackType | None,
     ) -> None:
         await self.close()
-
-
-def call_seconds(timeout: float | timedelta) -> float:
-    """Return how long one question may take: 10 ms to 2 s."""
-    return seconds(timeout, "timeout", least=0.01, most=LONGEST_CALL)

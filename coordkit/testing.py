@@ -310,7 +310,7 @@ class _Way:
 
     def lose(self, lease: Any, reason: Reason) -> None:
         """Tell the holder of *lease*, as the keeper would."""
-        self.engine.keeper._lose(lease, reason)
+        self.engine.keeper._lose(lease, reason, lease._clock())
 
     def close(self) -> None:
         """Close the session."""

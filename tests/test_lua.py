@@ -37,6 +37,8 @@ COMMANDS = {
     "HDEL": "2.4.0",  # several fields
     "HEXISTS": "2.0.0",
     "HGET": "2.0.0",
+    "HGETALL": "2.0.0",
+    "HINCRBY": "2.0.0",
     "HMGET": "2.0.0",
     "HSET": "4.0.0",  # several fields
     "PERSIST": "2.2.0",
@@ -61,7 +63,7 @@ COMMANDS = {
 }
 OLDEST = (6, 2, 0)
 #: The words of a command's arguments that are options, not data.
-OPTIONS = {"PX", "GET", "NX", "WITHSCORES", "MAXLEN"}
+OPTIONS = {"PX", "GET", "NX", "WITHSCORES", "MAXLEN", "LIMIT"}
 #: What a script may use besides its locals: the same in Lua 5.1 and 5.4.
 GLOBALS = {
     *("KEYS", "ARGV", "redis"),

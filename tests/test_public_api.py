@@ -268,6 +268,7 @@ def shown(session: Any, lease: Any, leases: Any, lost: Any) -> dict[str, Any]:
         ),
         r"<\w*LockAll \['a', 'b'\]>": session.lock_all(["b", "a"]),
         r"<\w*Fence 'jobs'>": session.fence("jobs"),
+        r"<\w*Group 'x' ttl=10>": session.group("x"),
         r"<\w*Election 'x' ttl=15 renew_deadline=10>": session.election("x"),
         r"<\w*Election 'x' ttl=3 renew_deadline=1.5 max_term=60>": session.election(
             "x", ttl=3, renew_deadline=1.5, max_term=60
@@ -316,6 +317,8 @@ def test_an_acquisition_shows_what_of() -> None:
     lock = AsyncSession().lock("jobs")
     assert repr(lock.acquire()) == "<Acquiring 'jobs'>"
     assert repr(lock.acquire(1.5)) == "<Acquiring 'jobs' timeout=1.5>"
+    joining = AsyncSession().group("jobs").join("w1")
+    assert repr(joining) == "<Acquiring 'jobs' 'w1'>"
     campaign = AsyncSession().election("jobs").campaign(1.5)
     assert repr(campaign) == "<Acquiring 'jobs' timeout=1.5>"
 
@@ -340,6 +343,8 @@ BOUND: dict[str, Callable[[], Any]] = {
     "AsyncLockAll": lambda: AsyncSession().lock_all(["jobs"]),
     "Election": lambda: Session().election("jobs"),
     "AsyncElection": lambda: AsyncSession().election("jobs"),
+    "Group": lambda: Session().group("jobs"),
+    "AsyncGroup": lambda: AsyncSession().group("jobs"),
     "Fence": lambda: Session().fence("jobs"),
     "AsyncFence": lambda: AsyncSession().fence("jobs"),
     "Acquiring": lambda: AsyncSession().lock("jobs").acquire(),

@@ -13,20 +13,24 @@ import coordkit
 from coordkit import (
     AsyncElection,
     AsyncFence,
+    AsyncGroup,
     AsyncLease,
     AsyncLeases,
     AsyncLock,
     AsyncLockAll,
     AsyncLost,
+    AsyncMember,
     AsyncSession,
     AsyncTerm,
     Election,
     Fence,
+    Group,
     Lease,
     Leases,
     Lock,
     LockAll,
     Lost,
+    Member,
     Session,
     Term,
 )
@@ -41,7 +45,7 @@ from coordkit._io import (
     wake,
     wire,
 )
-from support.surface import Member, members
+from support.surface import PublicName, members
 
 TWINS: list[tuple[Any, Any]] = [
     (Session, AsyncSession),
@@ -52,6 +56,8 @@ TWINS: list[tuple[Any, Any]] = [
     (Fence, AsyncFence),
     (Election, AsyncElection),
     (Term, AsyncTerm),
+    (Group, AsyncGroup),
+    (Member, AsyncMember),
     (Lost, AsyncLost),
 ]
 #: What stands behind them: the same names and parameters; how it works differs.
@@ -74,7 +80,9 @@ def pairs(twins: list[tuple[Any, Any]]) -> pytest.MarkDecorator:
 
 #: What asks the server, or waits: a coroutine on the asyncio side, and nothing else is.
 ASKS = {
-    *("Session.close", "Session.elections", "Session.locks", "Session.ping"),
+    *("Session.close", "Session.elections", "Session.groups", "Session.locks"),
+    *("Session.ping", "Group.members"),
+    *("Member.leave", "Member.renew", "Member.report"),
     *("Lock.break_", "Lock.info", "Lock.revoke", "Lock.try_acquire"),
     *("Lease.release", "Lease.renew", "Leases.release"),
     "LockAll.try_acquire",
@@ -99,12 +107,13 @@ TYPED_OTHERWISE = {
     "Lock.acquire": "returns what may be awaited and entered",
     "LockAll.acquire": "likewise",
     "Election.campaign": "likewise",
+    "Group.join": "likewise",
     "Election.run": "takes a coroutine function",
     "Session.singleton": "decorates a coroutine function",
 }
 
 
-def common(sync: Any, twin: Any) -> Iterator[tuple[str, Member, Member]]:
+def common(sync: Any, twin: Any) -> Iterator[tuple[str, PublicName, PublicName]]:
     theirs = {member.name: member for member in members(twin)}
     for member in members(sync):
         if member.name in theirs:

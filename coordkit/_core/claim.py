@@ -155,7 +155,7 @@ def lock_options(
         name=check_name(name),
         keys=lock_keys(namespace, name),
         ttl=lasts,
-        fair=_flag(fair, "fair"),
+        fair=flag(fair, "fair"),
         limit=limit,
         hold_at_least=hold,
         max_hold=most,
@@ -167,14 +167,15 @@ def lock_options(
     )
 
 
-def _flag(value: object, what: str) -> bool:
+def flag(value: object, what: str) -> bool:
+    """Return *value* if it is True or False."""
     if not isinstance(value, bool):
         raise TypeError(f"{what} is True or False, not {value!r}")
     return value
 
 
 def _limit(shared: object, slots: int | None) -> int | None:
-    if _flag(shared, "shared") and slots is not None:
+    if flag(shared, "shared") and slots is not None:
         raise ValueError(f"shared=True and slots={slots!r} cannot be combined")
     if slots is None:
         return 0 if shared else None
@@ -202,6 +203,15 @@ def meta_text(meta: Mapping[str, Any] | None) -> str:
             f"meta is {len(stored)} bytes long; allowed are {LARGEST_META}"
         )
     return stored
+
+
+def read_meta(stored: str) -> Mapping[str, Any]:
+    """Return what was stored as *meta*."""
+    try:
+        meta: Any = json.loads(stored or "{}")
+    except (ValueError, RecursionError):
+        return {}  # written by somebody else: of no meaning to us
+    return cast("Mapping[str, Any]", meta) if isinstance(meta, dict) else {}
 
 
 def _shallow(value: Any, levels: int) -> bool:

@@ -28,7 +28,7 @@ from ..errors import (
     Unreachable,
 )
 from .asking import ask, insist
-from .claim import LONGEST_WAITER_TTL, Claim, meta_text
+from .claim import LONGEST_WAITER_TTL, Claim, flag, meta_text
 from .inspect import values
 from .keys import (
     LockKeys,
@@ -304,9 +304,7 @@ def standing(
         raise ValueError(
             f"priority={priority} is not between -{MOST_PRIORITY} and {MOST_PRIORITY}"
         )
-    if not isinstance(preempt, bool):
-        raise TypeError(f"preempt is True or False, not {preempt!r}")
-    return Standing(priority, meta_text(meta), preempt)
+    return Standing(priority, meta_text(meta), flag(preempt, "preempt"))
 
 
 def election_times(

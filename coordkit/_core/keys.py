@@ -41,6 +41,19 @@ class LockKeys:
     index: str
 
 
+@dataclass(frozen=True, slots=True)
+class GroupKeys:
+    """The keys of one group.  *tomb* is a prefix: the request's rid completes it."""
+
+    bucket: int
+    group: str
+    alive: str
+    log: str
+    tomb: str
+    fence: str
+    index: str
+
+
 def check_name(name: str, what: str = "name") -> str:
     """Return *name* if it can be one: 1 to 512 bytes of UTF-8 without control characters."""
     if not isinstance(name, str):
@@ -121,6 +134,21 @@ def election_keys(namespace: str, name: str) -> LockKeys:
 def history_key(namespace: str, name: str) -> str:
     """Return the key of what is remembered of the terms of *name*."""
     return in_bucket(namespace, bucket_of(name), f"leader.history:{name}")
+
+
+def group_keys(namespace: str, name: str) -> GroupKeys:
+    """Return the keys of the group *name*."""
+    bucket = bucket_of(name)
+    at = in_bucket(namespace, bucket, "")
+    return GroupKeys(
+        bucket=bucket,
+        group=f"{at}group:{name}",
+        alive=f"{at}group.alive:{name}",
+        log=f"{at}group.log:{name}",
+        tomb=f"{at}tomb:",
+        fence=f"{at}fence",
+        index=f"{at}index",
+    )
 
 
 def guard_key(namespace: str, name: str) -> str:

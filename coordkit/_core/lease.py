@@ -17,9 +17,10 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import LeaseLost, NotHeld, Reason
+from .reply import text
 from .span import milliseconds
 
 Clock = Callable[[], float]
@@ -169,6 +170,25 @@ class Lease(ABC):
     def _out_of_time(self) -> Reason:
         """Return why it is lost when its deadline has passed."""
         return Reason.EXPIRED
+
+    def _heard(self, verdict: Any, asked_at: float, heard_at: float) -> Reason | None:
+        """Take in the answer to a renewal; return why the lease is lost, if it is."""
+        word = text(verdict)
+        if word != "kept":
+            return Reason(word)
+        if heard_at >= self.deadline:
+            # Kept by the server, but too late for us: nobody may act on it.
+            return self._out_of_time()
+        self._renewed(asked_at)
+        return None
+
+    def _returns(self, _reason: Reason) -> bool:
+        """Whether the keeper goes on to ask for it, when it is lost for that reason."""
+        return False
+
+    def _comes_back(self) -> bool:
+        """Whether it is lost, and its next renewal asks for it anew."""
+        return isinstance(self._ended, Reason) and self._returns(self._ended)
 
     def _loss(self, reason: Reason) -> LeaseLost:
         return LeaseLost(self.name, self.token, reason)

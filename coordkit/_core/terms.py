@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias
 
 from ..errors import KeyConflict
+from .claim import read_meta
 from .observe import Resumed, Suspended
 from .reply import number, text
 
@@ -165,7 +165,7 @@ def _seen(value: Sequence[Any]) -> Seen:
             identity,
             int(token),
             int(since) / 1000,
-            _meta(meta),
+            read_meta(meta),
             int(priority or 0),
             rid,
             max(0.0, left),
@@ -194,7 +194,7 @@ def _entry(entry: Sequence[Any]) -> _Entry:
         fields["identity"],
         fields["why"],
         int(fields.get("priority", 0)),
-        _meta(fields.get("meta", "{}")),
+        read_meta(fields.get("meta", "{}")),
     )
 
 
@@ -203,15 +203,7 @@ def _candidates(pairs: Sequence[Any]) -> Iterator[Candidate]:
         if record:  # else it has just left
             priority, identity, meta = text(record).split("\n", 2)
             number_of = int(priority.removeprefix("p"))
-            yield Candidate(identity, number_of, _meta(meta), text(rid))
-
-
-def _meta(stored: str) -> Mapping[str, Any]:
-    try:
-        meta: Any = json.loads(stored or "{}")
-    except (ValueError, RecursionError):
-        return {}  # written by somebody else: of no meaning to us
-    return cast("Mapping[str, Any]", meta) if isinstance(meta, dict) else {}
+            yield Candidate(identity, number_of, read_meta(meta), text(rid))
 
 
 # -- how the one becomes the other -------------------------------------------------

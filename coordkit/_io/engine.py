@@ -9,94 +9,41 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
-import secrets
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import aclosing, nullcontext, suppress
 from typing import Any, TypeVar
 
-from .._core import inspect, lock
+from .._core import group, inspect, lock
 from .._core.claim import Claim
-from .._core.election import Office
+from .._core.group import Circle, MemberLease
 from .._core.inspect import LockInfo
 from .._core.keeper import Keeper
 from .._core.keys import wake_prefix
 from .._core.lock import LockLease
+from .._core.members import Record
 from .._core.ops import Call, Op
-from .._core.regress import Highest
-from ..errors import CoordError, Reason
-from . import clock, fork
+from ..errors import CoordError
+from . import clock
 from .aio import Aio, KeeperTask
 from .awake import AsyncWakeLine
 from .blocking import Blocking, KeeperThread
 from .cluster import AsyncClusterWires, ClusterWires
+from .common import Common
 from .connect import AsyncSource, Source
 from .line import Line
 from .wake import WakeLine
 from .wire import Wires
 
 T = TypeVar("T")
+R = TypeVar("R")
 L = TypeVar("L", bound=LockLease)
+M = TypeVar("M", bound=MemberLease)
 log = logging.getLogger("coordkit")
 
 
-class _Common:
-    """What both flavours know without asking anybody."""
-
-    keeper: Keeper
-
-    def __init__(self, namespace: str, named: str | None, timeout: float) -> None:
-        self.namespace = namespace
-        self.timeout = timeout
-        self.closed = False
-        self.identity = ""
-        self._named = named
-        self._highest = Highest()
-        self._of_parents: list[Any] = []
-        self._start()
-        fork.born_again(self)
-
-    def _start(self) -> None:
-        """Take an id and connections of one's own."""
-        self._id = secrets.token_hex(8)
-        self.identity = self._named or fork.process_identity(self._id)
-        self._connect(wake_prefix(self.namespace) + self._id)
-
-    def _connect(self, channel: str) -> None:
-        raise NotImplementedError
-
-    def _parts(self) -> tuple[Any, ...]:
-        raise NotImplementedError
-
-    def after_fork(self) -> None:
-        """In a child process: leave all to the parent, and start anew."""
-        for lease in self.keeper.orphans():
-            # Nobody is told: who watches is the parent's too.
-            lease._ended = lease._ended or Reason.FORKED
-        # Kept, for what nobody refers to is closed: and it is the parent's.
-        self._of_parents.append(self._parts())
-        self._start()
-
-    def rid(self, claim: Claim) -> str:
-        """Return a new request id: the session's half, a random half, the mode."""
-        return f"{self._id}{os.urandom(8).hex()}{claim.mode}"
-
-    def listener(self) -> str:
-        """Return a new id to listen under."""
-        return self._id + os.urandom(8).hex()
-
-    def namesake(self, office: Office) -> Op[bool]:
-        """Return the question whether another session, too, stands there by our name."""
-        return office.namesake(self._named, self._id)
-
-    def _check_open(self) -> None:
-        if self.closed:
-            raise RuntimeError("the session is closed")
-
-
-class Engine(_Common):
+class Engine(Common):
     """For threads."""
 
     def __init__(
@@ -139,9 +86,15 @@ class Engine(_Common):
             yield told
             _check_same(io, self._io)
 
+    def _listening(self) -> bool:
+        return self._line.ready
+
+    def _stir(self) -> None:
+        self._keeping.stir()
+
     def _defer(self, call: Call, until: float) -> None:
         self.keeper.defer(call, until)
-        self._keeping.stir()
+        self._stir()
 
     def acquire(
         self,
@@ -152,49 +105,67 @@ class Engine(_Common):
         queue: bool,
     ) -> L | None:
         """Take a lock; *new* makes the lease.  See `_core.lock.acquire`."""
-        rid, floor = self.rid(claim), self._highest.so_far(claim.keys.bucket)
         made: list[L] = []
-
-        def make(token: int, asked_at: float, lasts: float) -> L:
-            self._highest.check(claim.name, claim.keys.bucket, token, floor)
-            lease = new(claim, rid, token, asked_at, lasts)
-            made.append(lease)
-            if self.keeper.add(lease, asked_at):
-                self._keeping.stir()
-            return lease
-
-        try:
-            return self.run(
-                lock.acquire(
-                    claim,
-                    rid,
-                    make,
-                    now=clock.now(),
-                    timeout=timeout,
-                    queue=queue,
-                    listening=self._line.ready,
-                )
-            )
-        except BaseException as exc:
-            # Interrupted after it was made, or in the middle of taking it back.
-            if made:
-                with suppress(CoordError):
-                    self.release(made[0])
-            elif not isinstance(exc, CoordError):
-                self._defer(*lock.give_up(claim, rid, clock.now()))
-            raise
+        rid, op = self._acquiring(claim, new, made, timeout=timeout, queue=queue)
+        return self._taken(
+            op, made, self.release, lambda: lock.give_up(claim, rid, clock.now())
+        )
 
     def release(self, lease: LockLease, why: str = "") -> None:
         """Give a lock back; *why* is for an election's history."""
         self.keeper.drop(lease)
         self.run(lock.release(lease, why))
 
+    def join(
+        self,
+        circle: Circle,
+        record: Record,
+        new: Callable[[str, int, float], M],
+        *,
+        replace: bool,
+    ) -> M:
+        """Become a member of a group; *new* makes the membership.  See `_core.group.join`."""
+        made: list[M] = []
+        rid, op = self._joining(circle, record, new, made, replace=replace)
+        return self._taken(
+            op,
+            made,
+            self.leave,
+            lambda: group.give_up(circle, rid, record.identity, clock.now()),
+        )
+
+    def _taken(
+        self,
+        op: Op[R],
+        made: list[T],
+        give_back: Callable[[T], None],
+        give_up: Callable[[], tuple[Call, float]],
+    ) -> R:
+        """Run what makes a lease; leave nothing behind, wherever it is interrupted."""
+        try:
+            return self.run(op)
+        except BaseException as exc:
+            # Interrupted after it was made, or in the middle of taking it back.
+            if made:
+                with suppress(CoordError):
+                    give_back(made[0])
+            elif not isinstance(exc, CoordError):
+                self._defer(*give_up())
+            raise
+
+    def leave(self, member: MemberLease) -> None:
+        """Be a member of a group no longer."""
+        self.keeper.drop(member)
+        self.run(group.leave(member))
+
     def release_all(self) -> None:
         """Give back whatever is still held; what cannot be ends by its ttl."""
         for lease in self.keeper.leases():
-            if isinstance(lease, LockLease):
-                with suppress(CoordError):
+            with suppress(CoordError):
+                if isinstance(lease, LockLease):
                     self.release(lease)
+                elif isinstance(lease, MemberLease):
+                    self.leave(lease)
 
     def break_(self, name: str, reason: str, holder: str | None) -> LockInfo | None:
         """Take a lock from its holder."""
@@ -212,7 +183,7 @@ class Engine(_Common):
         self._wires.close()
 
 
-class AsyncEngine(_Common):
+class AsyncEngine(Common):
     """For tasks."""
 
     def __init__(
@@ -274,9 +245,15 @@ class AsyncEngine(_Common):
                 "this AsyncSession belongs to another event loop: make one for each loop"
             )
 
+    def _listening(self) -> bool:
+        return self._line.ready
+
+    def _stir(self) -> None:
+        self._keeping.stir()
+
     def _defer(self, call: Call, until: float) -> None:
         self.keeper.defer(call, until)
-        self._keeping.stir()
+        self._stir()
 
     def acquire(
         self,
@@ -287,26 +264,8 @@ class AsyncEngine(_Common):
         queue: bool,
     ) -> Coroutine[Any, Any, L | None]:
         """Take a lock; *new* makes the lease.  See `_core.lock.acquire`."""
-        rid, floor = self.rid(claim), self._highest.so_far(claim.keys.bucket)
-
-        def make(token: int, asked_at: float, lasts: float) -> L:
-            self._highest.check(claim.name, claim.keys.bucket, token, floor)
-            lease = new(claim, rid, token, asked_at, lasts)
-            if self.keeper.add(lease, asked_at):
-                self._keeping.stir()
-            return lease
-
-        return self.run(
-            lock.acquire(
-                claim,
-                rid,
-                make,
-                now=clock.now(),
-                timeout=timeout,
-                queue=queue,
-                listening=self._line.ready,
-            )
-        )
+        _, op = self._acquiring(claim, new, [], timeout=timeout, queue=queue)
+        return self.run(op)
 
     def release(self, lease: LockLease, why: str = "") -> Coroutine[Any, Any, None]:
         """Give a lock back; *why* is for an election's history."""
@@ -314,12 +273,32 @@ class AsyncEngine(_Common):
         self.keeper.drop(lease)
         return asked
 
+    def join(
+        self,
+        circle: Circle,
+        record: Record,
+        new: Callable[[str, int, float], M],
+        *,
+        replace: bool,
+    ) -> Coroutine[Any, Any, M]:
+        """Become a member of a group; *new* makes the membership.  See `_core.group.join`."""
+        _, op = self._joining(circle, record, new, [], replace=replace)
+        return self.run(op)
+
+    def leave(self, member: MemberLease) -> Coroutine[Any, Any, None]:
+        """Be a member of a group no longer."""
+        asked = self.run(group.leave(member))
+        self.keeper.drop(member)
+        return asked
+
     async def release_all(self) -> None:
         """Give back whatever is still held; what cannot be ends by its ttl."""
         for lease in self.keeper.leases():
-            if isinstance(lease, LockLease):
-                with suppress(CoordError):
+            with suppress(CoordError):
+                if isinstance(lease, LockLease):
                     await self.release(lease)
+                elif isinstance(lease, MemberLease):
+                    await self.leave(lease)
 
     async def break_(
         self, name: str, reason: str, holder: str | None

@@ -275,7 +275,7 @@ class _Face:
             return _decorating(value)
         if name == "run":
             return _running(value)
-        if name in ("acquire", "campaign"):
+        if name in ("acquire", "campaign", "join"):
             return lambda *args, **kwargs: _Acquiring(lambda: value(*args, **kwargs))
         if inspect.iscoroutinefunction(twin):
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 import fakeredis
 
 from contract.flavours import Api, Started, Threads, real
-from coordkit import AsyncElection, AsyncLease, AsyncLock, AsyncTerm
+from coordkit import AsyncElection, AsyncLease, AsyncLock, AsyncMember, AsyncTerm
 from coordkit._core.keys import LockKeys
 from support.servers import HOST, RedisCluster, RedisServer, Sentinels
 
@@ -134,7 +134,7 @@ def keys_of(lock: Waited) -> LockKeys:
     return keys
 
 
-def unkeep(lease: AsyncLease) -> None:
+def unkeep(lease: AsyncLease | AsyncMember) -> None:
     """Have a lease renewed no more, as if every renewal got lost."""
     lease._engine.keeper.drop(real(lease))
 

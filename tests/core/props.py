@@ -8,8 +8,11 @@ from typing import Any
 
 from coordkit._core.claim import Claim, Options, lock_options
 from coordkit._core.election import Standing, election_times, office, standing
+from coordkit._core.group import MemberLease, circle
 from coordkit._core.keeper import Keeper
+from coordkit._core.lease import Lease
 from coordkit._core.lock import LockLease, acquire
+from coordkit._core.members import Record, a_record
 from coordkit._core.ops import Op, Pipeline, Rest
 from coordkit.errors import Unreachable
 from core.script import Stage
@@ -111,6 +114,20 @@ def entry(number: int, what: str, term: int, identity: str, **more: str) -> list
     return [f"{number}-0".encode(), flat]
 
 
+#: A group of the same name.
+CIRCLE = circle("ns", "jobs", ttl=9.0, timeout=2.0)
+RECORD = a_record("me", {"a": 1}, 2.0, 10.0, 0.5, "north")
+
+
+def a_member(
+    stage: Stage, record: Record = RECORD, *, rid: str = RID, rejoins: bool = True
+) -> MemberLease:
+    """A membership that was asked for at this moment."""
+    return MemberLease(
+        CIRCLE, record, rid, TOKEN, stage.now, rejoins=rejoins, clock=stage.clock
+    )
+
+
 def options(name: str = "jobs", **given: Any) -> Options:
     """The options of a lock of the namespace ``ns``, all but the *given* ones as usual."""
     return lock_options("ns", name, **{**OPTIONS, **given})
@@ -188,7 +205,7 @@ def several(stage: Stage, count: int, **given: Any) -> list[LockLease]:
     return [a_lease(stage, f"job {n}", rid=f"{n:032x}x", **given) for n in range(count)]
 
 
-def keep(keeper: Keeper, leases: Sequence[LockLease], now: float) -> None:
+def keep(keeper: Keeper, leases: Sequence[Lease], now: float) -> None:
     """Have *keeper* keep them all from now on."""
     for lease in leases:
         keeper.add(lease, now)

@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from coordkit._core import inspect, lock
+from coordkit._core import group, inspect, lock
 from coordkit._core.fence import Guard
+from coordkit._core.group import MemberLease
 from coordkit._core.inspect import LockInfo
 from coordkit._core.keys import guard_key, lock_keys
 from coordkit._core.lock import LockLease
+from coordkit._core.members import Members
 from coordkit._core.ops import Call, Listen, Op, Wait
 from coordkit._core.terms import Leader
 from coordkit.errors import (
@@ -27,14 +29,17 @@ from coordkit.errors import (
 from core.lua import SCRIPTS
 from core.props import (
     BUSY,
+    CIRCLE,
     ENDS,
     OFFICE,
+    RECORD,
     RID,
     TAKEN,
     TOKEN,
     a_campaign,
     a_claim,
     a_lease,
+    a_member,
     a_standing,
     a_term,
     led_by,
@@ -52,6 +57,12 @@ HIS = led_by("him", term=7)
 VACANT = led_by(None)
 #: What has another value where an election is asked about.
 OF_A_LEADER: dict[Any, Any] = {"lock:jobs": "leader:jobs", 250: 0}
+OF_A_GROUP: dict[Any, Any] = {
+    "lock:jobs": "group:jobs",
+    "ck:1:ns:news:leader:jobs": "ck:1:ns:news:group:jobs",
+    10_000: 9_000,
+    11_000: 60_000,
+}
 SHARED = [b"shared", 0, b"3", RID.encode(), 1000, b"7\n1\nme\n{}"]
 
 # -- what is asked -----------------------------------------------------------------
@@ -84,6 +95,11 @@ VALUES = {
     "entry": "election:jobs",
     "channel": "ck:1:ns:news:leader:jobs",
     "heir": "you",
+    "seq": 1,
+    "record": RECORD.stored(),
+    "replace": 0,
+    "birth": "",
+    "version": 0,
     "since": "+",
     "candidates": 1,
     "pause_ms": 60_000,
@@ -121,12 +137,27 @@ def of_elections() -> list[Call]:
     ]
 
 
+def of_groups() -> list[Call]:
+    """The calls that are about a group."""
+    stage = Stage()
+    member, gone = a_member(stage), a_member(stage)
+    gone._end(Reason.EXPIRED)
+    return [
+        Call(*member._renewal(), 2.0),
+        Call(*gone._renewal(), 2.0),
+        last_call(group.leave(member)),
+        last_call(group.report(a_member(stage), RECORD)),
+        last_call(CIRCLE.look()),
+    ]
+
+
 def calls() -> list[Call]:
     """Calls of every script, as the core makes them."""
     seen: Line = ("lock_info", HELD)
     alone, places = a_claim(**ALONE), a_claim(**PLACES)
     return [
         *of_elections(),
+        *of_groups(),
         lock.acquire_call(alone, RID, queue=True),
         lock.acquire_call(places, RID, queue=True),
         lock.release_call(alone, RID, 11_000),
@@ -176,13 +207,16 @@ def expected(call: Call, table: str) -> dict[int, str]:
 
 @each_call
 def test_every_key_stands_where_the_header_says(call: Call) -> None:
-    kinds = [key.split(":")[4].removeprefix("leader.") for key in call.keys]
+    kinds = [re.sub(r"(leader|group)\.", "", key.split(":")[4]) for key in call.keys]
     assert dict(enumerate(kinds, 1)) == expected(call, "KEYS")
 
 
 @each_call
 def test_every_argument_stands_where_the_header_says(call: Call) -> None:
     values = {n: VALUES[word] for n, word in expected(call, "ARGV").items()}
+    if call.script.startswith("group_"):
+        values |= {n: OF_A_GROUP.get(v, v) for n, v in values.items()}
+        values |= {2: 2} if call.script == "group_report" else {}
     if call.script == "lock_revoke" and "leader" not in call.keys[0]:
         values[2] = "asked"
     if "leader" in call.keys[0]:
@@ -205,7 +239,8 @@ class Word(NamedTuple):
 
     @property
     def word(self) -> str:
-        return str(self.answer[0].decode())
+        first: Any = self.answer[0]
+        return str((first[0] if isinstance(first, list) else first).decode())
 
 
 def of_locks(kind: str) -> list[Word]:
@@ -295,7 +330,53 @@ def of_offices() -> list[Word]:
     ]
 
 
-WORDS = [*of_locks("lock"), *of_locks("share"), *of_others(), *of_offices()]
+def of_circles() -> list[Word]:
+    def joining() -> Op[Any]:
+        stage = Stage()
+
+        def make(token: int, asked_at: float) -> MemberLease:
+            assert token == 7
+            return a_member(stage)
+
+        return group.join(CIRCLE, RECORD, RID, make, now=stage.now, replace=False)
+
+    def beating() -> Op[Any]:
+        return group.beat(a_member(Stage(), rejoins=False))
+
+    def leaving() -> Op[Any]:
+        return group.leave(a_member(Stage()))
+
+    def reporting() -> Op[Any]:
+        return group.report(a_member(Stage(), rejoins=False), RECORD)
+
+    join, beat, leave, report, look = (
+        f"group_{verb}" for verb in ("join", "beat", "leave", "report", "look")
+    )
+    undone: tuple[Line, ...] = ((leave, [b"not ours"]),)
+    reasons = [
+        *(Reason.EXPIRED, Reason.STOLEN, Reason.EVICTED, Reason.DATA_LOST),
+        Reason.CONFLICT,
+    ]
+    return [
+        Word(join, [[b"joined", b"7"]], joining, MemberLease),
+        Word(join, [[b"taken"]], joining, KeyConflict),
+        Word(join, [[b"gone"]], joining, Reason.BROKEN, undone),
+        Word(join, [[b"conflict"]], joining, KeyConflict),
+        Word(beat, [b"kept"], beating, None),
+        *(Word(beat, [each.encode()], beating, each) for each in reasons),
+        Word(leave, [b"left"], leaving, None),
+        Word(leave, [b"not ours"], leaving, None),
+        Word(report, [b"reported"], reporting, None),
+        Word(report, [b"gone"], reporting, Reason.EXPIRED),
+        Word(look, [b"members", b"1", b"2", 3, -1, [], []], CIRCLE.look, Members),
+        Word(look, [b"changes", b"1", b"2", 3, -1, []], CIRCLE.look, Members),
+    ]
+
+
+WORDS = [
+    *(*of_locks("lock"), *of_locks("share"), *of_others()),
+    *(*of_offices(), *of_circles()),
+]
 
 
 def test_every_word_of_every_script_is_known_here() -> None:

@@ -1,0 +1,138 @@
+"""What stands behind a session of either flavour: its id, its forks, and what it takes."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from .._core import group, lock
+from .._core.claim import Claim
+from .._core.election import Office
+from .._core.group import Circle, MemberLease
+from .._core.keeper import Keeper
+from .._core.keys import wake_prefix
+from .._core.lock import LockLease
+from .._core.members import Record
+from .._core.ops import Op
+from .._core.regress import Highest
+from ..errors import Reason
+from . import clock, fork
+
+L = TypeVar("L", bound=LockLease)
+M = TypeVar("M", bound=MemberLease)
+
+
+class Common:
+    """What both flavours know without asking anybody."""
+
+    keeper: Keeper
+
+    def __init__(self, namespace: str, named: str | None, timeout: float) -> None:
+        self.namespace = namespace
+        self.timeout = timeout
+        self.closed = False
+        self.identity = ""
+        self._named = named
+        self._highest = Highest()
+        self._of_parents: list[Any] = []
+        self._start()
+        fork.born_again(self)
+
+    def _start(self) -> None:
+        """Take an id and connections of one's own."""
+        self._id = secrets.token_hex(8)
+        self.identity = self._named or fork.process_identity(self._id)
+        self._connect(wake_prefix(self.namespace) + self._id)
+
+    def _connect(self, channel: str) -> None:
+        raise NotImplementedError
+
+    def _parts(self) -> tuple[Any, ...]:
+        raise NotImplementedError
+
+    def after_fork(self) -> None:
+        """In a child process: leave all to the parent, and start anew."""
+        for lease in self.keeper.orphans():
+            # Nobody is told: who watches is the parent's too.
+            if lease._ended is None or lease._comes_back():
+                lease._ended = Reason.FORKED
+        # Kept, for what nobody refers to is closed: and it is the parent's.
+        self._of_parents.append(self._parts())
+        self._start()
+
+    def rid(self, claim: Claim) -> str:
+        """Return a new request id: the session's half, a random half, the mode."""
+        return f"{self._id}{os.urandom(8).hex()}{claim.mode}"
+
+    def listener(self) -> str:
+        """Return a new id to listen under."""
+        return self._id + os.urandom(8).hex()
+
+    def namesake(self, office: Office) -> Op[bool]:
+        """Return the question whether another session, too, stands there by our name."""
+        return office.namesake(self._named, self._id)
+
+    def _acquiring(
+        self,
+        claim: Claim,
+        new: Callable[[Claim, str, int, float, float], L],
+        made: list[L],
+        *,
+        timeout: float | None,
+        queue: bool,
+    ) -> tuple[str, Op[L | None]]:
+        """Return what takes a lock, and its request id; the lease is *made*, and kept."""
+        rid, floor = self.rid(claim), self._highest.so_far(claim.keys.bucket)
+
+        def make(token: int, asked_at: float, lasts: float) -> L:
+            self._highest.check(claim.name, claim.keys.bucket, token, floor)
+            lease = new(claim, rid, token, asked_at, lasts)
+            made.append(lease)
+            if self.keeper.add(lease, asked_at):
+                self._stir()
+            return lease
+
+        return rid, lock.acquire(
+            claim,
+            rid,
+            make,
+            now=clock.now(),
+            timeout=timeout,
+            queue=queue,
+            listening=self._listening(),
+        )
+
+    def _joining(
+        self,
+        circle: Circle,
+        record: Record,
+        new: Callable[[str, int, float], M],
+        made: list[M],
+        *,
+        replace: bool,
+    ) -> tuple[str, Op[M]]:
+        """Return what joins a group, and its request id; the member is *made*, and kept."""
+        rid, floor = self.listener(), self._highest.so_far(circle.keys.bucket)
+
+        def make(token: int, asked_at: float) -> M:
+            self._highest.check(circle.name, circle.keys.bucket, token, floor)
+            member = new(rid, token, asked_at)
+            made.append(member)
+            if self.keeper.add(member, asked_at):
+                self._stir()
+            return member
+
+        now = clock.now()
+        return rid, group.join(circle, record, rid, make, now=now, replace=replace)
+
+    def _listening(self) -> bool:
+        raise NotImplementedError
+
+    def _stir(self) -> None:
+        raise NotImplementedError
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise RuntimeError("the session is closed")
