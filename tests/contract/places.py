@@ -144,7 +144,7 @@ def stranger() -> str:
     return secrets.token_hex(16) + "x"
 
 
-async def lead(election: AsyncElection, timeout: float = 3, **how: Any) -> AsyncTerm:
+async def lead(election: AsyncElection, timeout: float = 15, **how: Any) -> AsyncTerm:
     return await election.campaign(timeout, **how)
 
 
