@@ -14,6 +14,7 @@ from ._duration import spoken
 from ._exit import Exit, Failure
 from ._options import common
 from ._output import aligned, data, json_line, json_text, note, printable
+from ._question import agreed
 from ._settings import Settings
 
 if TYPE_CHECKING:
@@ -206,8 +207,7 @@ def break_(settings: Settings, name: str, reason: str, yes: bool) -> None:
 
 
 def _ask(seen: LockInfo) -> None:
-    question = f"{printable(_told(seen))}; take it away?"
-    if not click.confirm(question, err=True):
+    if not agreed(f"{printable(_told(seen))}; take it away?"):
         raise Failure("nothing was done", Exit.NO)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -291,6 +292,18 @@ def test_on_a_terminal_it_asks(coordkit: Program, session: Session) -> None:
         assert terminal.end() == 0
     with pytest.raises(LeaseLost):
         lease.release()
+
+
+def test_ctrl_c_at_the_question_changes_nothing(
+    coordkit: Program, session: Session
+) -> None:
+    with session.lock("x", ttl=60).acquire() as lease:
+        with coordkit.terminal(*BREAK) as terminal:
+            terminal.see("[y/N]")
+            terminal.signal(signal.SIGINT)
+            assert terminal.end() == 130
+            assert "Traceback" not in terminal.seen
+        lease.renew()
 
 
 def test_whoever_took_it_while_the_question_stood_is_left_alone(
