@@ -22,6 +22,13 @@ class Exit(IntEnum):
     NOT_PERMITTED = 77
     #: bad or unsafe configuration
     CONFIG = 78
+    #: the command ran for as long as it may
+    MAX_RUNTIME = 124
+    #: the guard could not do its part
+    UNGUARDED = 125
+    #: the command cannot be executed
+    NOT_EXECUTABLE = 126
+    NOT_FOUND = 127
     #: 128 + SIGINT
     INTERRUPTED = 130
     #: 128 + SIGPIPE: whoever read our output has closed it
@@ -56,10 +63,18 @@ _ADVICE = {
 }
 
 
+class Interrupted(BaseException):
+    """A signal came while nothing but waiting was done: the program ends with 128 + it."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"signal {signum}")
+        self.code = 128 + signum
+
+
 class Failure(Exception):
     """Ends the program with *code* and one line on stderr."""
 
-    def __init__(self, message: str, code: Exit) -> None:
+    def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         self.code = code
 

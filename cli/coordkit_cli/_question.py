@@ -6,7 +6,7 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import click
@@ -32,7 +32,7 @@ def agreed(question: str) -> bool:
 
 
 @contextmanager
-def _signals_in_a_pipe() -> Iterator[int]:
+def _signals_in_a_pipe() -> Generator[int]:
     """
     Make a pipe readable when a signal comes.
 
