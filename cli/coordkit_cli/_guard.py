@@ -218,6 +218,8 @@ class _Watch:
                 self._events.tell("started", pid=pid)
             case ["failed", number]:
                 self._errno = number
+                file = self._guard.command.file
+                self._events.say(f"{file!r} cannot be run: {os.strerror(number)}")
             case ["stopped", signum]:
                 self._stop_too(signum)
             case ["ending"]:
@@ -290,10 +292,12 @@ class _Watch:
 
     def _stop_too(self, signum: int) -> None:
         """Stop with the command, as one job, until the shell continues it."""
-        left = spoken(max(0.0, self._lease.remaining() - self._rules.margin))
+        rules = self._rules
+        left = max(0.0, self._lease.remaining() - rules.margin - rules.grace)
         self._events.tell("stopped")
         self._events.say(
-            f"stopped: no longer than {left}, for its lease is not renewed"
+            f"stopped, and its lease is not renewed: it is ended in {spoken(left)}, "
+            "unless it goes on before"
         )
         handler = signal.signal(signum, signal.SIG_IGN)
         os.killpg(0, signum)  # whoever is in the pipeline with us

@@ -267,7 +267,7 @@ def give_back(guard: Guard, lease: Lease) -> None:
         lease.release()
     except LeaseLost as lost:
         if lost.reason != "revoked":
-            guard.events.say(f"{lost}; that came out when it was to be released")
+            guard.events.say(f"{lost}; nobody knew before it was to be released")
     except CoordError as problem:
         guard.events.say(
             f"{lease.name!r} was not released, it ends by its ttl: {problem}"

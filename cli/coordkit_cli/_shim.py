@@ -42,7 +42,7 @@ LOOK, LOOK_LATER = 0.005, 0.05
 LONGEST_NAP = 1.0
 #: The group of a dead guard has so long between the signals: nobody renews its lease,
 #: and nobody can be told that it still runs.
-ORPHANS_GRACE = 0.04
+ORPHANS_GRACE = 0.025
 #: What a terminal stops a job with.
 JOB_STOPS = frozenset({signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU})
 #: Sent to whole groups and sessions, and never meant for the shim.
@@ -312,5 +312,6 @@ class _Run:
     def lose_guard(self) -> None:
         """End the group: nobody renews its lease any more."""
         self.orphan, rules = True, self._rules
+        self._terminal.take_back()  # whoever waited for the guard goes on by now
         kill_at = now() + ORPHANS_GRACE if rules.lost_kills else math.inf
         self.end(rules.lost_signal, kill_at)
