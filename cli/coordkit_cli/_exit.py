@@ -35,6 +35,35 @@ class Exit(IntEnum):
     HUNG_UP = 141
 
 
+#: What `coordkit --help` says of them.
+MEANINGS = {
+    Exit.OK: "yes",
+    Exit.NO: "no",
+    Exit.USAGE: "usage",
+    Exit.UNREACHABLE: "Redis unreachable",
+    Exit.BUG: "bug",
+    Exit.NOT_ACQUIRED: "not acquired",
+    Exit.LEASE_LOST: "lease lost",
+    Exit.NOT_PERMITTED: "not permitted",
+    Exit.CONFIG: "bad or unsafe configuration",
+    Exit.MAX_RUNTIME: "--max-runtime is over",
+    Exit.UNGUARDED: "the guard could not do its part",
+    Exit.NOT_EXECUTABLE: "command not executable",
+    Exit.NOT_FOUND: "command not found",
+    Exit.INTERRUPTED: "interrupted",
+    Exit.HUNG_UP: "output closed",
+}
+
+
+def told() -> str:
+    """Return the exit codes in a sentence."""
+    codes = ", ".join(f"{code.value} {meaning}" for code, meaning in MEANINGS.items())
+    return (
+        f"Exit codes: {codes}. Those of a command that is run are its own, and 128 + N "
+        "when signal N ended it."
+    )
+
+
 #: By the name of the error: naming the class would import the library, and so redis.
 #: The most special class that is listed counts.
 CODES = {

@@ -18,6 +18,8 @@ from ._output import printable
 from ._settings import Settings
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from coordkit import Lease, Session
 
     from ._guard import Guard
@@ -363,12 +365,22 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
         nargs=-1,
         type=click.UNPROCESSED,
         metavar="[--] COMMAND...",
+        shell_complete=_files,
         help="What to run, with its own options.",
     )
     command: Callable[..., Any] = words(gathered)
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def _files(
+    _ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Have the shell complete the words of the command as it does file names."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
 
 
 def _check(how: How) -> None:

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import click
 
-from ._exit import Exit, Failure, Interrupted, failure
+from ._exit import Exit, Failure, Interrupted, failure, told
 from ._options import Lazy, common
 from ._output import note
 from ._settings import Settings
@@ -41,8 +41,8 @@ def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> N
     package=__package__,
     where=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 yes, 1 no, 64 usage, 69 Redis unreachable, 70 bug, 75 not "
-    "acquired, 76 lease lost, 77 not permitted, 78 bad configuration, 130 interrupted.",
+    epilog=f'{told()}\n\nCompletion: eval "$(_COORDKIT_COMPLETE=bash_source coordkit)"; '
+    "or zsh_source, fish_source.",
 )
 @common(shown=True)
 @click.option(

@@ -180,6 +180,19 @@ def test_a_short_outage_is_ridden_out(guarded: Guarded, server: RedisServer) -> 
     assert len(guarded.members) == 3
 
 
+def test_a_restart_with_its_data_is_ridden_out(program: Program) -> None:
+    with RedisServer(persistence="always") as server:
+        program.env["COORDKIT_URL"] = server.url
+        with Guarded(program, "x", FAMILY, "--ttl", "5", "-k", "0.3") as guarded:
+            deadline = guarded.ready().deadline()
+            server.kill()
+            server.restart()
+            until(lambda: guarded.deadline() > deadline)
+            assert len(guarded.members) == 3
+            guarded.guard.sigterm()
+            assert guarded.guard.wait() == 143
+
+
 # -- what the command leaves behind -------------------------------------------------------
 
 

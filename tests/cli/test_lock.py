@@ -350,6 +350,28 @@ def test_names_of_held_locks_are_completed(coordkit: Program, session: Session) 
         assert complete(coordkit, *elsewhere) == []
 
 
+def test_a_command_to_run_is_completed_as_files_are(
+    coordkit: Program, session: Session
+) -> None:
+    with session.lock("invoices").acquire():
+        assert complete(coordkit, "lock", "run", "inv") == ["invoices"]
+        assert complete(coordkit, "lock", "run", "x", "--", "./b") == ["./b"]
+        env = {
+            "_COORDKIT_COMPLETE": "bash_complete",
+            "COMP_WORDS": "coordkit lock run x ./b",
+            "COMP_CWORD": "4",
+        }
+        assert coordkit.run(env=env).out == "file,./b\n"
+
+
+def test_the_documented_line_sets_completion_up(coordkit: Program) -> None:
+    shown = coordkit.run("--help").out
+    assert 'Completion: eval "$(_COORDKIT_COMPLETE=bash_source coordkit)"' in shown
+    ran = coordkit.run(env={"_COORDKIT_COMPLETE": "bash_source"})
+    assert ran.code == 0
+    assert "complete -o nosort -F _coordkit_completion coordkit" in ran.out
+
+
 def test_no_name_that_would_upset_a_shell_is_completed(
     coordkit: Program, session: Session
 ) -> None:

@@ -53,8 +53,15 @@ def variable(pid: int, name: str) -> str | None:
         environ = (PROC / str(pid) / "environ").read_bytes().decode()
     except OSError:  # another user's, or it has ended
         return None
-    pairs = dict(pair.partition("=")[::2] for pair in environ.split("\0") if pair)
-    return pairs.get(name)
+    prefix = f"{name}="
+    return next(
+        (
+            pair.removeprefix(prefix)
+            for pair in environ.split("\0")
+            if pair.startswith(prefix)
+        ),
+        None,
+    )
 
 
 def with_variable(name: str, value: str) -> set[int]:

@@ -107,12 +107,11 @@ class Guarded:
         """Wait until the command is."""
         self.guard.wait_for_output(READY, timeout=30.0)
         until(lambda: "pid" in self.state)  # it tells it when it hears of it
-        path = variable(self.group, "COORDKIT_LEASE_FILE")
-        if path is None:  # it has left one process in its place, or more
-            (member, *_) = sorted(self.members)
-            path = variable(member, "COORDKIT_LEASE_FILE")
-        assert path is not None
-        self._lease_file = Path(path)
+        # A process has no environment for an instant, while it becomes another program.
+        path = until(
+            lambda: next(filter(None, (_lease_file(pid) for pid in self.members)), None)
+        )
+        self._lease_file = Path(path or "")
         self.deadline()
         return self
 
@@ -163,3 +162,7 @@ class Guarded:
 
     def __exit__(self, *_: object) -> None:
         self.end()
+
+
+def _lease_file(pid: int) -> str | None:
+    return variable(pid, "COORDKIT_LEASE_FILE")

@@ -92,6 +92,13 @@ def _server_frozen(scene: _Scene) -> Iterator[None]:
 
 
 @contextmanager
+def _server_killed(scene: _Scene) -> Iterator[None]:
+    scene.server.kill()
+    yield
+    scene.server.restart()
+
+
+@contextmanager
 def _server_emptied(scene: _Scene) -> Iterator[None]:
     scene.server.kill()
     scene.server.restart(empty=True)
@@ -121,6 +128,7 @@ KINDS = {
     "guard SIGKILLed": Kind(_guard_killed, -signal.SIGKILL, asked=True),
     "guard SIGSTOPped": Kind(_guard_frozen, 76, asked=True),
     "server SIGSTOPped": Kind(_server_frozen, 76),
+    "server SIGKILLed": Kind(_server_killed, 76),
     "lease stolen": Kind(_lease_stolen, 76),
     "server restarted empty": Kind(_server_emptied, 76),
     "shim SIGKILLed": Kind(_shim_killed, 125),
