@@ -178,6 +178,10 @@ class _Shim:
         return run
 
     def _start(self, deadline: float, more: Mapping[str, str]) -> _Run | None:
+        if now() >= deadline - self.rules.margin - self.rules.grace:
+            self.post.send("ending")  # frozen on the way here: it is too late to begin
+            self.post.send("gone")
+            return None
         lend = self.terminal.lend()
         try:
             pid = os.fork()

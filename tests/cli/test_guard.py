@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +35,8 @@ pytestmark = [
 ]
 
 TRIALS = int(os.environ.get("COORDKIT_TESTS_TRIALS", "6"))
+#: Runs a program as the first process of a container.
+UNSHARE = ("unshare", "--pid", "--fork", "--mount-proc")
 FAMILY = COMMANDS["shell with a grandchild"]
 #: What a busy machine keeps up with.
 TTL = ("--ttl", "2", "--kill-after", "0.3")
@@ -294,6 +297,35 @@ def test_it_is_asked_to_let_go(coordkit: Program, session: Session) -> None:
         assert guarded.guard.wait() == 76
         assert "its holder was asked to let go" in guarded.guard.output()
         assert lock_of(session) is None  # released, long before its end
+
+
+def test_a_lock_that_cannot_be_given_back_is_told(
+    coordkit: Program, server: RedisServer
+) -> None:
+    command = shell("ready; while [ ! -e over ]; do sleep 0.05; done; exit 6")
+    with Guarded(coordkit, "x", command, "--ttl", "5") as guarded:
+        guarded.ready()
+        server.pause()
+        try:
+            (coordkit.directory / "over").touch()
+            assert guarded.guard.wait(30) == 6
+        finally:
+            server.resume()
+        assert "'x' was not released, it ends by its ttl: " in guarded.guard.output()
+
+
+@pytest.mark.skipif(
+    subprocess.run([*UNSHARE, "true"], capture_output=True, check=False).returncode
+    != 0,
+    reason="may not make namespaces",
+)
+def test_the_first_process_of_a_container_buries_the_dead(coordkit: Program) -> None:
+    # An orphan that has left the group ends; then the command looks whether it lies there.
+    orphan = "(setsid sleep 0.2 &) ; sleep 1.5; ps -eo stat= | grep -c Z"
+    words = ("lock", "run", "x", "--", "sh", "-c", f"{orphan}; sleep 600 & exit 4")
+    with coordkit.start(*words, under=UNSHARE) as child:
+        assert child.wait(30) == 4
+        assert child.output() == "0\n"
 
 
 def test_nothing_of_the_guard_is_left(guarded: Guarded) -> None:
