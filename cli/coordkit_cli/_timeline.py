@@ -19,7 +19,7 @@ from typing import NamedTuple
 import click
 
 from coordkit._core.lease import believed_until
-from coordkit._core.span import ttl_seconds
+from coordkit._core.span import LONGEST_TTL, ttl_seconds
 
 from ._exit import Exit, Failure
 
@@ -27,6 +27,8 @@ from ._exit import Exit, Failure
 LEAST_MARGIN, MOST_MARGIN = 0.25, 2.0
 #: More is for those who ask for it.
 USUAL_GRACE = 10.0
+#: Three days fit into the longest ttl.
+LONGEST_GRACE = 3 * 86_400.0
 
 
 class TimeLine(NamedTuple):
@@ -68,24 +70,27 @@ def time_line(ttl: float, grace: float | None) -> TimeLine:
         ttl_seconds(ttl)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+    if grace is not None and grace > LONGEST_GRACE:
+        raise click.UsageError("--kill-after is 3d at most")
     line = TimeLine(ttl, 0.0, _margin(ttl))
     line = line._replace(
         grace=min(USUAL_GRACE, max(line.room, 0.0)) if grace is None else grace
     )
     if line.grace <= line.room:
         return line
-    long_enough = f"--ttl {_typed(_long_enough(line.grace))} at least"
     late, over = _typed(line.renew_by), _typed(line.kill_at)
+    advice = f"--ttl {_typed(_long_enough(line.grace))} at least"
+    if line.room > 0:
+        advice = f"--kill-after {_typed(line.room)} at most, or {advice}"
+    what = (
+        f"{_typed(line.grace)} between the stop signal and SIGKILL do not fit into a lease "
+        f"of {_typed(ttl)}"
+    )
     if line.room < 0:
-        raise Failure(
-            f"a lease of {_typed(ttl)} is too short to end a command in: a renewal may "
-            f"come as late as {late}, and all must be over at {over}; type {long_enough}",
-            Exit.CONFIG,
-        )
+        what = f"a lease of {_typed(ttl)} is too short to end a command in"
     raise Failure(
-        f"{_typed(line.grace)} between the stop signal and SIGKILL do not fit into a "
-        f"lease of {_typed(ttl)}: a renewal may come as late as {late}, and all must be "
-        f"over at {over}; type --kill-after {_typed(line.room)} at most, or {long_enough}",
+        f"{what}: a renewal may come as late as {late}, and all must be over at {over}; "
+        f"type {advice}",
         Exit.CONFIG,
     )
 
@@ -98,10 +103,10 @@ def _long_enough(grace: float) -> float:
     """Return a ttl that this grace fits into, in whole seconds."""
     ttl = 1.0
     while TimeLine(ttl, grace, _margin(ttl)).room < grace:
-        ttl += max(1, ttl // 20)
-    return ttl
+        ttl += max(1.0, ttl // 20)
+    return min(ttl, LONGEST_TTL)
 
 
 def _typed(seconds: float) -> str:
     """Return *seconds* as one would type them, never rounded up."""
-    return f"{math.floor(seconds * 1000) / 1000:g}s"
+    return f"{math.floor(seconds * 1000) / 1000:.3f}".rstrip("0").rstrip(".") + "s"
