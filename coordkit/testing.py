@@ -295,12 +295,18 @@ class _Way:
         for driver in (engine._io, engine._keeping):
             driver._line, driver._wires = engine._line, self._gated(driver._wires)
 
-    def _gated(self, inner: Any) -> _Gate:
-        return _Gate(inner, self)
+    def _gated(self, inner: Any) -> Any:
+        from ._io.gate import Gate
+
+        return Gate(inner, self.shut)
 
     def is_cut(self) -> bool:
         """Whether nothing passes at present."""
         return self.everyone.depth > 0 or self.cut.depth > 0
+
+    def shut(self) -> bool:
+        """Whether the gate is shut for who asks now."""
+        return self.is_cut()
 
     def lose(self, lease: Any, reason: Reason) -> None:
         """Tell the holder of *lease*, as the keeper would."""
@@ -310,13 +316,6 @@ class _Way:
         """Close the session."""
         self.session.close()
 
-    def check(self, *, sent: bool = False) -> None:
-        """Raise what a network that does not work raises, while this way is cut."""
-        from .errors import Unreachable
-
-        if self.is_cut():
-            raise Unreachable("cut off by partition()", sent=sent)
-
 
 class _AsyncWay(_Way):
     """The way of one `AsyncSession`."""
@@ -325,8 +324,10 @@ class _AsyncWay(_Way):
     #: closes the session when its loop ends; started when it first asks
     closing: asyncio.Task[None] | None = None
 
-    def _gated(self, inner: Any) -> _Gate:
-        return _AsyncGate(inner, self)
+    def _gated(self, inner: Any) -> Any:
+        from ._io.gate import AsyncGate
+
+        return AsyncGate(inner, self.shut)
 
     def lose(self, lease: Any, reason: Reason) -> None:
         """Tell the holder of *lease*, in the thread of its loop."""
@@ -352,12 +353,12 @@ class _AsyncWay(_Way):
             with contextlib.suppress(CancelledError):
                 loop.run_until_complete(self.closing)
 
-    def check(self, *, sent: bool = False) -> None:
-        """Raise while this way is cut; see to it that the session is closed in the end."""
+    def shut(self) -> bool:
+        """Whether it is cut; and see to it that the session is closed in the end."""
         from asyncio import create_task
 
         self.closing = self.closing or create_task(self._close_in_the_end())
-        super().check(sent=sent)
+        return self.is_cut()
 
     async def _close_in_the_end(self) -> None:
         """Wait for the cancellation that ends every loop; no fixture can await it."""
@@ -368,53 +369,6 @@ class _AsyncWay(_Way):
         except CancelledError:
             await self.session.close()
             raise
-
-
-class _Gate:
-    """Stands before what a driver asks, or is woken by: it passes on what is not cut."""
-
-    def __init__(self, inner: Any, way: _Way) -> None:
-        self._inner = inner
-        self._way = way
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    def call(self, call: Any) -> Any:
-        """Run a script."""
-        return self._passed(self._inner.call, call)
-
-    def pipeline(self, calls: Any, timeout: float) -> Any:
-        """Run several."""
-        return self._passed(self._inner.pipeline, calls, timeout)
-
-    def listen(self, rid: str, timeout: float) -> Any:
-        """Keep every wake for *rid*."""
-        return self._passed(self._inner.listen, rid, timeout)
-
-    def wait(self, rid: str, timeout: float) -> Any:
-        """Wait for a wake."""
-        woken = self._inner.wait(rid, timeout)
-        return None if self._way.is_cut() else woken
-
-    def _passed(self, asking: Callable[..., Any], *what: Any) -> Any:
-        self._way.check()
-        answer = asking(*what)
-        self._way.check(sent=True)
-        return answer
-
-
-class _AsyncGate(_Gate):
-    async def wait(self, rid: str, timeout: float) -> Any:  # as its twin
-        """Wait for a wake."""
-        woken = await self._inner.wait(rid, timeout)
-        return None if self._way.is_cut() else woken
-
-    async def _passed(self, asking: Callable[..., Any], *what: Any) -> Any:
-        self._way.check()
-        answer = await asking(*what)
-        self._way.check(sent=True)
-        return answer
 
 
 def _fakeredis() -> Any:

@@ -120,10 +120,12 @@ class Keeper:
             with self._guard:
                 self.wakes_at = self._next_at(pause)
             reply = yield Rest(self.wakes_at)
-            if reply.value:
+            if reply.value and not self._deferred:
                 return
             # An operation of its own: while this one rests, it refers to no lease.
             pause = yield from self._renew(reply.heard_at)
+            if reply.value:
+                return  # and what was deferred has had its last chance
 
     def _renew(self, now: float) -> Op[float]:
         """Make one trip with what is due; return when to try again what was deferred."""

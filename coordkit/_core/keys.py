@@ -113,3 +113,8 @@ def index_keys(namespace: str) -> tuple[str, ...]:
 def wake_prefix(namespace: str) -> str:
     """Return what the wake channels of all sessions of *namespace* start with."""
     return f"{LAYOUT}:{namespace}:wake:"
+
+
+def news_channel(namespace: str, kind: str, name: str) -> str:
+    """Return where is published that this thing has changed."""
+    return f"{LAYOUT}:{namespace}:news:{kind}:{name}"

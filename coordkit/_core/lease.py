@@ -99,7 +99,6 @@ class Lease(ABC):
         self._not_after = (
             math.inf if max_hold is None else believed_until(asked_at, most)
         )
-        self._ended: State | Reason | None = None
         self._watchers: list[Callable[[], None]] | None = None
         #: when the keeper will renew it next, on our clock
         self._due = 0.0
@@ -107,6 +106,8 @@ class Lease(ABC):
         #: how long the server gave it last: less than the ttl until it is confirmed
         self._lasts = ttl if lasts is None else lasts
         self._extend(asked_at)
+        # Last: what has it is whole, wherever its making may be interrupted.
+        self._ended: State | Reason | None = None
 
     # -- what the holder may ask ------------------------------------------------
 

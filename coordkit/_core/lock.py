@@ -147,6 +147,16 @@ def release_call(claim: Claim, rid: str, tomb_ms: int) -> Call:
     )
 
 
+def give_up(claim: Claim, rid: str, now: float) -> tuple[Call, float]:
+    """
+    Return the call that takes a request back, and until when it is worth making.
+
+    A straggler that is granted after all ends by its ttl.
+    """
+    until = now + claim.ttl + GIVEN_UP_MS / 1000
+    return release_call(claim, rid, GIVEN_UP_MS), until
+
+
 def acquire(
     claim: Claim,
     rid: str,
@@ -177,12 +187,12 @@ def acquire(
         while True:
             reply = yield from attempt.ask(queue=waiting)
             if reply.value[0] == b"taken":
-                attempt.loose = True  # ours on the server, until the caller has it
                 if reply.heard_at >= believed_until(reply.asked_at, claim.first_ttl):
                     raise _too_late(claim, reply)
                 return make(int(reply.value[1]), reply.asked_at, claim.first_ttl)
+            # Answered: it left at most its place in the queue.
+            attempt.loose = attempt.before or waiting
             hint = _busy(claim, reply)
-            attempt.loose = attempt.loose or waiting
             if not queue:
                 yield from _undo(None, attempt)
                 return None
@@ -216,6 +226,8 @@ class _Attempt:
         self.patience = claim.patience if insist else 2 * claim.call_timeout
         #: whether the server may know the request: then it must be ended there
         self.loose = False
+        #: the same, of what was asked before the present question
+        self.before = False
 
     def _in_time(self, call: Call) -> Call:
         """Return the call with no more time than the caller has left, or a short while."""
@@ -227,13 +239,14 @@ class _Attempt:
     def ask(self, *, queue: bool) -> Op[Reply]:
         """Ask until there is an answer, the caller's limit, or an outage of a ttl."""
         call = acquire_call(self.claim, self.rid, queue=queue)
-        loose, pause, silent_since = self.loose, FIRST_PAUSE, self.last
+        pause, silent_since = FIRST_PAUSE, self.last
+        self.before = self.loose
         while True:
             self.loose = True
             try:
                 reply = yield self._in_time(call)
             except Unreachable as exc:
-                loose = self.loose = loose or exc.sent
+                self.before = self.loose = self.before or exc.sent
                 self.last = exc.heard_at
                 until = min(self.give_up, silent_since + self.patience)
                 if self.last >= until or not (self.insist or exc.sent):
@@ -241,12 +254,10 @@ class _Attempt:
                 yield Rest(min(self.last + pause, until))
                 pause = min(2 * pause, LONGEST_PAUSE)
             except Refused:
-                self.loose = loose  # the server did nothing
+                self.loose = self.before  # the server did nothing
                 raise
             else:
                 self.last = reply.heard_at
-                # Answered: only a question without an answer may still come through.
-                self.loose = loose
                 return reply
 
 
@@ -306,13 +317,9 @@ def _undo(cause: BaseException | None, attempt: _Attempt) -> Op[None]:
     if not attempt.loose or isinstance(cause, GeneratorExit):
         return  # nothing to undo, or the driver is gone: there is nobody to ask
     attempt.loose = False
-    call = release_call(attempt.claim, attempt.rid, GIVEN_UP_MS)
-    if isinstance(
-        cause, Unreachable
-    ):  # it was silent just now: the caller waits no longer
+    call, until = give_up(attempt.claim, attempt.rid, attempt.last)
+    if isinstance(cause, Unreachable):  # silent just now: the caller waits no longer
         call = call._replace(timeout=min(call.timeout, SHORTEST_CALL))
-    # A straggler that is granted after all ends by its ttl.
-    until = attempt.last + attempt.claim.ttl + GIVEN_UP_MS / 1000
     try:
         yield call
     except CoordError as exc:
@@ -334,8 +341,8 @@ def release(lease: LockLease) -> Op[None]:
     """
     claim, was = lease._claim, lease.reason
     call = release_call(claim, lease.holder, RELEASED_MS)
-    lease._end(State.RELEASED)
     try:
+        lease._end(State.RELEASED)
         reply = yield from insist(call)
     except GeneratorExit:
         raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from .._core.keeper import Keeper
@@ -18,7 +18,9 @@ from .._core.ops import (
     Reply,
     Request,
     Rest,
+    Tell,
     Wait,
+    ended,
 )
 from ..errors import Unreachable
 
@@ -49,8 +51,8 @@ class AsyncAsking(Protocol):
 class AsyncWaking(Protocol):
     """What a driver needs of the line on which wakes arrive."""
 
-    async def listen(self, rid: str, timeout: float) -> None:
-        """Keep every wake for *rid* from now on."""
+    async def listen(self, rid: str, timeout: float, channel: str = "") -> None:
+        """Keep every wake for *rid* from now on, and what comes on *channel*."""
         ...
 
     async def wait(self, rid: str, timeout: float) -> str | None:
@@ -79,29 +81,73 @@ class Aio:
 
     async def run(self, op: Op[T]) -> T:
         """Drive *op* to its end and return what it returns."""
+        try:
+            return await self._drive(op, None)
+        except BaseException as exc:
+            if ended(op):
+                raise
+            return await self._drive(op, exc)  # interrupted between two requests
+
+    async def _drive(self, op: Op[T], problem: BaseException | None) -> T:
         listening: str | None = None
         clock, call, obey = self._clock, self._wires.call, self._obey
+        reply: Any = None
+        asked_at = 0.0
         try:
-            request = next(op)
             while True:
-                if type(request) is Listen:
-                    listening = request.rid
-                asked_at = clock()
                 try:
+                    request = op.send(reply) if problem is None else op.throw(problem)
+                    problem = None
+                    if type(request) is Listen:
+                        listening = request.rid
+                    asked_at = clock()
                     # Nine questions of ten are calls: these take a frame less.
                     ask = call(request) if type(request) is Call else obey(request)
                     value = await ask
                     reply = Reply(value, asked_at, clock())
-                except BaseException as exc:  # noqa: BLE001  # the operation decides
+                except BaseException as exc:
+                    if ended(op):
+                        raise  # it has ended, with this
                     if isinstance(exc, Unreachable):
                         exc.asked_at, exc.heard_at = asked_at, clock()
-                    request = op.throw(exc)
-                else:
-                    request = op.send(reply)
+                    problem = exc
         except StopIteration as stop:
             result: T = stop.value
             return result
         finally:
+            problem = None  # it refers to this frame: what that holds would live on
+            if listening is not None:
+                self._line.forget(listening)
+
+    async def stream(self, op: Op[None]) -> AsyncGenerator[Any]:
+        """Drive *op*, and yield what it tells; it ends when nobody wants more."""
+        listening: str | None = None
+        reply: Any = None
+        problem: BaseException | None = None
+        asked_at = 0.0
+        try:
+            while True:
+                try:
+                    request = op.send(reply) if problem is None else op.throw(problem)
+                    problem, value = None, None
+                    if type(request) is Listen:
+                        listening = request.rid
+                    asked_at = self._clock()
+                    if type(request) is Tell:
+                        yield request.value
+                    else:
+                        value = await self._obey(request)
+                    reply = Reply(value, asked_at, self._clock())
+                except BaseException as exc:
+                    if ended(op):
+                        raise  # it has ended, with this
+                    if isinstance(exc, Unreachable):
+                        exc.asked_at, exc.heard_at = asked_at, self._clock()
+                    problem = exc
+        except StopIteration:
+            return
+        finally:
+            problem = None  # it refers to this frame: what that holds would live on
             if listening is not None:
                 self._line.forget(listening)
 
@@ -111,12 +157,14 @@ class Aio:
                 return await self._wires.call(request)
             case Pipeline(calls, timeout):
                 return await self._wires.pipeline(calls, timeout)
-            case Listen(rid, timeout):
-                return await self._line.listen(rid, timeout)
+            case Listen(rid, timeout, channel):
+                return await self._line.listen(rid, timeout, channel)
             case Wait(rid, timeout):
                 return await self._line.wait(rid, timeout)
             case Rest(until):
                 return await self._rest(until)
+            case Tell():
+                raise TypeError("this operation is iterated over, not run")
             case Defer(call, until):
                 return self._defer(call, until)
 
@@ -145,6 +193,8 @@ class KeeperTask(Aio):
 
     def stir(self) -> None:
         """Have the keeper look again; start it if it does not run."""
+        if self._stopping:
+            return
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(
                 self._keep(), name="coordkit-keeper"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -15,6 +15,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from .._core.reply import text
 from ..errors import Unreachable
 from .connect import AsyncSource
 from .refusals import NO_ANSWER, coord_error
@@ -29,6 +30,9 @@ class AsyncWakeLine:
     """
     The wakes of one session.  A wake only shortens a wait: whenever one may have
     been lost, as after a reconnection, every waiter is let go, to ask again.
+
+    The session's own channel carries the wakes for one request each; on any other
+    channel a message wakes all who listen to it.
     """
 
     def __init__(
@@ -43,6 +47,8 @@ class AsyncWakeLine:
         self._timeout = timeout
         self._clock = clock
         self._boxes: dict[str, asyncio.Event] = {}
+        self._listeners: dict[str, set[str]] = {}  # channel: rids
+        self._tuned: set[str] = set()  # the channels that the connection is asked for
         self._messages: dict[str, str] = {}
         self._stream: Stream | Relay | None = None
         self._connecting: asyncio.Task[None] | None = None
@@ -51,16 +57,25 @@ class AsyncWakeLine:
         self._watch: asyncio.TimerHandle | None = None
         self._heard_at = 0.0
         self._closed = False
+        self._left = asyncio.Event()  # set when nobody waits any more after the end
 
     @property
     def ready(self) -> bool:
         """Whether wakes arrive already."""
         return self._stream is not None
 
-    async def listen(self, rid: str, timeout: float) -> None:
-        """Keep every wake for *rid* from now on; the line stands when this returns."""
-        box = self._boxes[rid] = asyncio.Event()
-        if self._stream is None:
+    async def listen(self, rid: str, timeout: float, channel: str = "") -> None:
+        """
+        Keep every wake for *rid* from now on; the line stands when this returns.
+
+        A *channel* may be heard a little later: then the wait for *rid* ends.
+        """
+        box = self._boxes.setdefault(rid, asyncio.Event())
+        if channel:
+            self._listeners.setdefault(channel, set()).add(rid)
+        if self._stream is not None:
+            self._tune(self._stream)
+        else:
             connecting = self._reconnect()
             await asyncio.wait({connecting}, timeout=timeout)
             if not connecting.done():
@@ -73,6 +88,12 @@ class AsyncWakeLine:
         """Keep no more wakes for *rid*."""
         self._boxes.pop(rid, None)
         self._messages.pop(rid, None)
+        for channel in [c for c, who in self._listeners.items() if rid in who]:
+            self._listeners[channel].discard(rid)
+            if not self._listeners[channel]:
+                del self._listeners[channel]  # a message on it will end it
+        if self._closed and not self._boxes:
+            self._left.set()
 
     async def wait(self, rid: str, timeout: float) -> str | None:
         """Wait for a wake, at most *timeout* seconds, and return it; None: ask again."""
@@ -88,11 +109,15 @@ class AsyncWakeLine:
         return self._messages.pop(rid, None)
 
     async def close(self) -> None:
-        """Close the line; who waits is told that the session is closed."""
+        """Close the line; who waits is told that the session is closed, and may leave its queue."""
         self._closed, stream = True, self._stream
         self._drop()
         if stream is not None:
             await stream.wait_closed()
+        if self._boxes:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._timeout):
+                    await self._left.wait()
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.gather(self._connecting, return_exceptions=True)
@@ -120,6 +145,7 @@ class AsyncWakeLine:
         )
         stream: Stream | Relay = await retrying(self._attempt)
         self._stream = stream
+        self._tune(stream)
         self._let_all_go()
         self._look()
 
@@ -137,6 +163,7 @@ class AsyncWakeLine:
         self._confirmed = asyncio.get_running_loop().create_future()
         stream = await opened(connection, timeout, self._heard, self._ended)
         try:
+            self._tuned = {self._channel}
             stream.write(pack(("SUBSCRIBE", self._channel)))
             async with asyncio.timeout(timeout):
                 answer = await self._confirmed
@@ -147,12 +174,29 @@ class AsyncWakeLine:
             raise
         return stream
 
+    def _tune(self, stream: Stream | Relay) -> None:
+        """Have the channels delivered that are listened to since."""
+        new = self._listeners.keys() - self._tuned
+        if new:
+            self._tuned |= new
+            stream.write(pack(("SUBSCRIBE", *new)))
+
     def _heard(self, answer: Any) -> None:
         self._heard_at = self._clock()
         if not self._confirmed.done():
             self._confirmed.set_result(answer)
-        elif isinstance(answer, list) and answer[0] == b"message":
-            self._deliver(answer[2].decode("ascii", "replace"))
+            return
+        kind, channel = text(answer[0]), text(answer[1])
+        if kind == "message" and channel == self._channel:
+            rid, _, rest = text(answer[2]).partition(" ")
+            self._wake({rid}, rest)
+        elif kind == "message":
+            self._wake(self._listeners.get(channel, ()), text(answer[2]))
+            if channel not in self._listeners and self._stream is not None:
+                self._tuned.discard(channel)  # not any more
+                self._stream.write(pack(("UNSUBSCRIBE", channel)))
+        elif kind == "subscribe":
+            self._wake(self._listeners.get(channel, ()), None)
 
     def _ended(self, why: Exception) -> None:
         if not self._confirmed.done():
@@ -184,12 +228,13 @@ class AsyncWakeLine:
         for event in self._boxes.values():
             event.set()
 
-    def _deliver(self, message: str) -> None:
-        rid, _, rest = message.partition(" ")
-        event = self._boxes.get(rid)
-        if event is not None:
-            self._messages[rid] = rest
-            event.set()
+    def _wake(self, rids: Iterable[str], message: str | None) -> None:
+        """Tell these; without a message: that they may have missed one."""
+        for rid in rids:
+            if rid in self._boxes:
+                if message is not None:
+                    self._messages[rid] = message
+                self._boxes[rid].set()
 
 
 def _nobody_asked(task: asyncio.Task[None]) -> None:

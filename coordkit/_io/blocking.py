@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from threading import Event, Thread
 from typing import Any, TypeVar
 
@@ -19,7 +19,9 @@ from .._core.ops import (
     Reply,
     Request,
     Rest,
+    Tell,
     Wait,
+    ended,
 )
 from ..errors import Unreachable
 from .wake import WakeLine
@@ -50,28 +52,72 @@ class Blocking:
 
     def run(self, op: Op[T]) -> T:
         """Drive *op* to its end and return what it returns."""
+        try:
+            return self._drive(op, None)
+        except BaseException as exc:
+            if ended(op):
+                raise
+            return self._drive(op, exc)  # interrupted between two requests
+
+    def _drive(self, op: Op[T], problem: BaseException | None) -> T:
         listening: str | None = None
         clock, call, obey = self._clock, self._wires.call, self._obey
+        reply: Any = None
+        asked_at = 0.0
         try:
-            request = next(op)
             while True:
-                if type(request) is Listen:
-                    listening = request.rid
-                asked_at = clock()
                 try:
+                    request = op.send(reply) if problem is None else op.throw(problem)
+                    problem = None
+                    if type(request) is Listen:
+                        listening = request.rid
+                    asked_at = clock()
                     # Nine questions of ten are calls: these take a frame less.
                     value = call(request) if type(request) is Call else obey(request)
                     reply = Reply(value, asked_at, clock())
-                except BaseException as exc:  # noqa: BLE001  # the operation decides
+                except BaseException as exc:
+                    if ended(op):
+                        raise  # it has ended, with this
                     if isinstance(exc, Unreachable):
                         exc.asked_at, exc.heard_at = asked_at, clock()
-                    request = op.throw(exc)
-                else:
-                    request = op.send(reply)
+                    problem = exc
         except StopIteration as stop:
             result: T = stop.value
             return result
         finally:
+            problem = None  # it refers to this frame: what that holds would live on
+            if listening is not None:
+                self._line.forget(listening)
+
+    def stream(self, op: Op[None]) -> Iterator[Any]:
+        """Drive *op*, and yield what it tells; it ends when nobody wants more."""
+        listening: str | None = None
+        reply: Any = None
+        problem: BaseException | None = None
+        asked_at = 0.0
+        try:
+            while True:
+                try:
+                    request = op.send(reply) if problem is None else op.throw(problem)
+                    problem, value = None, None
+                    if type(request) is Listen:
+                        listening = request.rid
+                    asked_at = self._clock()
+                    if type(request) is Tell:
+                        yield request.value
+                    else:
+                        value = self._obey(request)
+                    reply = Reply(value, asked_at, self._clock())
+                except BaseException as exc:
+                    if ended(op):
+                        raise  # it has ended, with this
+                    if isinstance(exc, Unreachable):
+                        exc.asked_at, exc.heard_at = asked_at, self._clock()
+                    problem = exc
+        except StopIteration:
+            return
+        finally:
+            problem = None  # it refers to this frame: what that holds would live on
             if listening is not None:
                 self._line.forget(listening)
 
@@ -81,12 +127,14 @@ class Blocking:
                 return self._wires.call(request)
             case Pipeline(calls, timeout):
                 return self._wires.pipeline(calls, timeout)
-            case Listen(rid, timeout):
-                return self._line.listen(rid, timeout)
+            case Listen(rid, timeout, channel):
+                return self._line.listen(rid, timeout, channel)
             case Wait(rid, timeout):
                 return self._line.wait(rid, timeout)
             case Rest(until):
                 return self._rest(until)
+            case Tell():
+                raise TypeError("this operation is iterated over, not run")
             case Defer(call, until):
                 return self._defer(call, until)
 
@@ -115,7 +163,10 @@ class KeeperThread(Blocking):
 
     def stir(self) -> None:
         """Have the keeper look again; start it if it does not run."""
-        if self._thread is None:
+        if self._stopping:
+            return
+        if self._thread is None or self._thread.ident is None:
+            # Known before it runs: an interruption must not leave one that is not.
             self._thread = Thread(
                 target=self._keep, name="coordkit-keeper", daemon=True
             )
@@ -126,7 +177,7 @@ class KeeperThread(Blocking):
         """Let it end after what it is doing."""
         thread, self._stopping = self._thread, True
         self._stirred.set()
-        if thread is not None:
+        if thread is not None and thread.ident is not None:
             thread.join(timeout)
         self._wires.close()
 

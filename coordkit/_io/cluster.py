@@ -13,9 +13,10 @@ import asyncio
 import random
 import time
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import count
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.crc import key_slot
 
@@ -26,8 +27,8 @@ from .line import Line
 from .refusals import Redirected
 from .wire import Wire, Wires
 
-#: A slot that moves is served here, there, or by whoever has it by then: no more.
-HOPS = 5
+#: Redirected twice, the nodes do not agree yet: they are asked again after this, in seconds.
+DISAGREED = 0.02
 SLOTS = ("CLUSTER", "SLOTS")
 #: What one node gets to say who serves what: a round trip far away, and a busy node.
 SHARE = 0.2
@@ -41,6 +42,8 @@ class _Map:
         self._served_by: list[Node] = []
         #: whether to ask again before it is relied on
         self.doubted = True
+        #: who gave no answer last time
+        self.silent: set[Node] = set()
 
     def owner(self, key: str, where: str) -> Node:
         """Return who serves *key*."""
@@ -68,7 +71,16 @@ class _Map:
     def candidates(self, source: Source | AsyncSource) -> list[Node]:
         """Return whom to ask for it, in the order of asking: those by which it was found last."""
         known = random.sample(source.nodes, len(source.nodes))
-        return list(dict.fromkeys([*known, *source._origin.nodes]))
+        found = dict.fromkeys([*known, *source._origin.nodes])
+        return sorted(found, key=self.silent.__contains__)
+
+    def note(self, node: Node, *, silent: bool) -> None:
+        """Take note of whether *node* answered."""
+        if silent:
+            self.doubted = True
+            self.silent.add(node)
+        else:
+            self.silent.discard(node)
 
 
 def _told_off(refusal: Refused, where: str) -> CoordError:
@@ -78,15 +90,26 @@ def _told_off(refusal: Refused, where: str) -> CoordError:
     return refusal
 
 
-def _in_vain(where: str) -> Unreachable:
-    return Unreachable(
-        f"{where}: the slot moves faster than it is followed", sent=False
-    )
+def _left(until: float) -> float:
+    return max(until - time.monotonic(), 0.0)
+
+
+def _spoil(answers: list[Any], places: list[int], problem: CoordError) -> None:
+    for i in places:
+        answers[i] = problem
 
 
 def _share(left: float, candidates: int) -> float:
     """Return how long one of several candidates may take to answer."""
     return min(left, max(SHARE, left / candidates))
+
+
+class _Trip(NamedTuple):
+    """What one node is asked: over which wire, and which calls of the trip."""
+
+    node: Node
+    wire: Wire
+    places: list[int]
 
 
 class ClusterWires:
@@ -104,17 +127,24 @@ class ClusterWires:
         until = time.monotonic() + call.timeout
         self._know(until)
         node, asking = self._map.owner(call.keys[0], self._source.address), False
-        for _ in range(HOPS):
-            left = max(until - time.monotonic(), 0.0)
+        for hop in count():
+            if hop > 1:
+                time.sleep(DISAGREED)
+            asked = call._replace(timeout=_left(until))
             try:
-                return self._to(node).call(call._replace(timeout=left), asking=asking)
+                answer = self._to(node).call(asked, asking=asking)
+                self._map.note(node, silent=False)
+                return answer
             except Redirected as told:
                 node, asking = self._source.remapped(told.node), told.asking
                 self._map.doubted = self._map.doubted or not asking
+                if _left(until) <= DISAGREED:
+                    why = f"{self._source.address}: the nodes do not agree who has it"
+                    raise Unreachable(why, sent=False) from told
             except Unreachable:
-                self._map.doubted = True
+                self._map.note(node, silent=True)
                 raise
-        raise _in_vain(self._source.address)
+        return None
 
     def pipeline(self, calls: Sequence[Call], timeout: float) -> list[Any]:
         """
@@ -126,40 +156,24 @@ class ClusterWires:
         until = time.monotonic() + timeout
         self._know(until)
         answers: list[Any] = [None] * len(calls)
-        asked: list[tuple[Wires, Wire, list[int]]] = []
+        trips = self._trips(calls, answers, until)
         try:
-            for node, places in self._by_node(calls, answers):
-                left = max(until - time.monotonic(), 0.0)
-                try:
-                    wires = self._to(node)
-                    wire = wires._take(left)
-                    asked.append((wires, wire, places))
-                    wire.connect(left)
-                    wire.send([calls[i] for i in places])
-                except CoordError as exc:
-                    self._spoil(answers, places, exc)
-            for _, wire, places in asked:
-                if answers[places[0]] is None:
-                    left = max(until - time.monotonic(), 0.0)
-                    try:
-                        heard = wire.hear([calls[i] for i in places], left)
-                        for i, answer in zip(places, heard, strict=True):
-                            answers[i] = answer
-                    except CoordError as exc:
-                        self._spoil(answers, places, exc)
+            for trip in trips:
+                self._ask(trip, calls, answers, until)
+            for trip in trips:
+                self._hear(trip, calls, answers, until)
         finally:
-            for wires, wire, _ in asked:
-                wires._give_back(wire)
+            for trip in trips:
+                self._to(trip.node)._give_back(trip.wire)
         for i, answer in enumerate(answers):
             if isinstance(answer, Redirected):
-                left = max(until - time.monotonic(), 0.0)
-                answers[i] = self._followed(calls[i]._replace(timeout=left))
+                answers[i] = self._followed(calls[i]._replace(timeout=_left(until)))
         return answers
 
-    def _by_node(
-        self, calls: Sequence[Call], answers: list[Any]
-    ) -> Iterator[tuple[Node, list[int]]]:
-        """Return the places of the calls, by node; in *answers* goes what has none."""
+    def _trips(
+        self, calls: Sequence[Call], answers: list[Any], until: float
+    ) -> list[_Trip]:
+        """Return who is asked what; in *answers* goes what cannot be asked."""
         places: dict[Node, list[int]] = {}
         for i, call in enumerate(calls):
             try:
@@ -168,12 +182,42 @@ class ClusterWires:
                 answers[i] = exc
             else:
                 places.setdefault(owner, []).append(i)
-        return iter(places.items())
+        trips: list[_Trip] = []
+        for node, its in places.items():
+            try:
+                wire = self._to(node)._take(_left(until))
+            except Unreachable as exc:
+                _spoil(answers, its, exc)
+            else:
+                trips.append(_Trip(node, wire, its))
+        # Who has a connection first: to make one may take long, and in vain.
+        trips.sort(key=lambda t: (t.node in self._map.silent, not t.wire._up))
+        return trips
 
-    def _spoil(self, answers: list[Any], places: list[int], exc: CoordError) -> None:
-        self._map.doubted = True
-        for i in places:
-            answers[i] = exc
+    def _ask(
+        self, trip: _Trip, calls: Sequence[Call], answers: list[Any], until: float
+    ) -> None:
+        try:
+            trip.wire.connect(_left(until) / 2)
+            trip.wire.send([calls[i] for i in trip.places])
+        except CoordError as exc:
+            self._map.note(trip.node, silent=True)
+            _spoil(answers, trip.places, exc)
+
+    def _hear(
+        self, trip: _Trip, calls: Sequence[Call], answers: list[Any], until: float
+    ) -> None:
+        if answers[trip.places[0]] is not None:
+            return  # it could not be asked
+        try:
+            heard = trip.wire.hear([calls[i] for i in trip.places], _left(until))
+        except CoordError as exc:
+            self._map.note(trip.node, silent=True)
+            _spoil(answers, trip.places, exc)
+        else:
+            self._map.note(trip.node, silent=False)
+            for i, answer in zip(trip.places, heard, strict=True):
+                answers[i] = answer
 
     def _followed(self, call: Call) -> Any:
         try:
@@ -206,13 +250,13 @@ class ClusterWires:
         problem: CoordError = Unreachable(f"{self._source.address} has no node")
         candidates = self._map.candidates(self._source)
         for node in candidates:
-            left = max(until - time.monotonic(), 0.0)
             wire = Wire(self._source.route_to(node), self._timeout)
             try:
-                told = wire.command(SLOTS, _share(left, len(candidates)))
+                told = wire.command(SLOTS, _share(_left(until), len(candidates)))
                 self._map.learn(told, node, self._source)
                 return
             except Unreachable as exc:
+                self._map.note(node, silent=True)
                 problem = exc
             except Refused as exc:
                 raise _told_off(exc, self._source.address) from exc
@@ -243,18 +287,24 @@ class AsyncClusterWires:
         if self._map.doubted:
             await self._know(until)
         node, asking = self._map.owner(call.keys[0], self._source.address), False
-        for _ in range(HOPS):
-            left = max(until - time.monotonic(), 0.0)
-            asked = call._replace(timeout=left)
+        for hop in count():
+            if hop > 1:
+                await asyncio.sleep(DISAGREED)
+            asked = call._replace(timeout=_left(until))
             try:
-                return await self._to(node).call(asked, asking=asking)
+                answer = await self._to(node).call(asked, asking=asking)
+                self._map.note(node, silent=False)
+                return answer
             except Redirected as told:
                 node, asking = self._source.remapped(told.node), told.asking
                 self._map.doubted = self._map.doubted or not asking
+                if _left(until) <= DISAGREED:
+                    why = f"{self._source.address}: the nodes do not agree who has it"
+                    raise Unreachable(why, sent=False) from told
             except Unreachable:
-                self._map.doubted = True
+                self._map.note(node, silent=True)
                 raise
-        raise _in_vain(self._source.address)
+        return None
 
     async def pipeline(self, calls: Sequence[Call], timeout: float) -> list[Any]:
         """
@@ -265,9 +315,8 @@ class AsyncClusterWires:
         """
         until = time.monotonic() + timeout
         await self._know(until)
-        left = max(until - time.monotonic(), 0.0)
         answers = await asyncio.gather(
-            *(self.call(call._replace(timeout=left)) for call in calls),
+            *(self.call(call._replace(timeout=_left(until))) for call in calls),
             return_exceptions=True,
         )
         for answer in answers:
@@ -297,13 +346,13 @@ class AsyncClusterWires:
         problem: CoordError = Unreachable(f"{self._source.address} has no node")
         candidates = self._map.candidates(self._source)
         for node in candidates:
-            left = max(until - time.monotonic(), 0.0)
             line = Line(self._source.route_to(node), self._timeout)
             try:
-                told = await line.command(SLOTS, _share(left, len(candidates)))
+                told = await line.command(SLOTS, _share(_left(until), len(candidates)))
                 self._map.learn(told, node, self._source)
                 return
             except Unreachable as exc:
+                self._map.note(node, silent=True)
                 problem = exc
             except Refused as exc:
                 raise _told_off(exc, self._source.address) from exc

@@ -13,8 +13,8 @@ import os
 import random
 import secrets
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import nullcontext, suppress
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from contextlib import aclosing, nullcontext, suppress
 from typing import Any, TypeVar
 
 from .._core import inspect, lock
@@ -81,6 +81,10 @@ class _Common:
         """Return a new request id: the session's half, a random half, the mode."""
         return f"{self._id}{os.urandom(8).hex()}{claim.mode}"
 
+    def listener(self) -> str:
+        """Return a new id to listen under."""
+        return self._id + os.urandom(8).hex()
+
     def _check_open(self) -> None:
         if self.closed:
             raise RuntimeError("the session is closed")
@@ -121,6 +125,14 @@ class Engine(_Common):
         self._check_open()
         return self._io.run(op)
 
+    def stream(self, op: Op[None]) -> Iterator[Any]:
+        """Drive an operation that tells; yield what it tells."""
+        self._check_open()
+        io = self._io
+        for told in io.stream(op):
+            yield told
+            _check_same(io, self._io)
+
     def _defer(self, call: Call, until: float) -> None:
         self.keeper.defer(call, until)
         self._keeping.stir()
@@ -157,11 +169,13 @@ class Engine(_Common):
                     listening=self._line.ready,
                 )
             )
-        except BaseException:
-            # Interrupted after it was made: the caller never had it.
+        except BaseException as exc:
+            # Interrupted after it was made, or in the middle of taking it back.
             if made:
                 with suppress(CoordError):
                     self.release(made[0])
+            elif not isinstance(exc, CoordError):
+                self._defer(*lock.give_up(claim, rid, clock.now()))
             raise
 
     def release(self, lease: LockLease) -> None:
@@ -229,6 +243,20 @@ class AsyncEngine(_Common):
     def run(self, op: Op[T]) -> Coroutine[Any, Any, T]:
         """Drive an operation, on the event loop that asked first."""
         self._check_open()
+        self._check_loop()
+        return self._io.run(op)
+
+    async def stream(self, op: Op[None]) -> AsyncGenerator[Any]:
+        """Drive an operation that tells; yield what it tells."""
+        self._check_open()
+        self._check_loop()
+        io = self._io
+        async with aclosing(io.stream(op)) as telling:
+            async for told in telling:
+                yield told
+                _check_same(io, self._io)
+
+    def _check_loop(self) -> None:
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop = loop
@@ -239,7 +267,6 @@ class AsyncEngine(_Common):
             raise RuntimeError(
                 "this AsyncSession belongs to another event loop: make one for each loop"
             )
-        return self._io.run(op)
 
     def _defer(self, call: Call, until: float) -> None:
         self.keeper.defer(call, until)
@@ -312,6 +339,11 @@ class AsyncEngine(_Common):
             await self._keeping.stop()
             await self._line.close()
             await self._wires.close()
+
+
+def _check_same(before: object, now: object) -> None:
+    if before is not now:
+        raise RuntimeError("this was begun in the process that forked this one")
 
 
 def _broken(seen: LockInfo | None, reason: str) -> LockInfo | None:

@@ -54,6 +54,7 @@ class Line:
         self._stream: Stream | Relay | None = None
         self._opening: asyncio.Task[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
+        self._closed = False
 
     async def call(self, call: Call, *, asking: bool = False) -> Any:
         """Run a script; `Unreachable` when no answer came in time."""
@@ -91,6 +92,9 @@ class Line:
         loop = asyncio.get_running_loop()
         ends = loop.time() + timeout
         question = _Question(pack(command), loop.create_future(), ends, asking=asking)
+        if self._closed:
+            question.settle(Unreachable("the session was closed", sent=False))
+            return question.answer
         self._queue.append(question)
         if len(self._queue) == 1:
             # In the next turn: what else this turn asks goes with it.
@@ -118,6 +122,7 @@ class Line:
 
     async def close(self) -> None:
         """Close the connection; questions under way are unknown."""
+        self._closed = True
         self._fail(rx.ConnectionError("the session was closed"))
         stream, self._stream = self._stream, None
         if stream is not None:

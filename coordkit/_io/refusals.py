@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 # The module, not its names: its TimeoutError and ConnectionError shadow the builtins.
 from redis import exceptions as rx
 
@@ -73,8 +75,9 @@ def coord_error(exc: Exception, where: str, *, sent: bool) -> CoordError:
     ):
         return Unreachable(f"{where} cannot answer now: {message}", sent=False)
     if isinstance(exc, rx.MovedError | rx.AskError):
+        to: Any = exc
         asking = not isinstance(exc, rx.MovedError)
-        return Redirected(exc.host, int(exc.port), asking=asking)
+        return Redirected(to.host, int(to.port), asking=asking)
     if "WRONGTYPE" in message:
         return KeyConflict(f"{where}: a key of ours holds another kind of value")
     if isinstance(exc, rx.ResponseError):

@@ -5,15 +5,20 @@ There is no thread that reads.  Of the threads that wait, one reads for all and
 hands each wake to whom it is for; when it leaves, the next takes over.  So a
 lone waiter is woken by the socket itself, and nobody polls.
 
+The session's own channel carries the wakes for one request each; on any other
+channel a message wakes all who listen to it.
+
 A wake only shortens a wait.  Whenever one may have been lost, as after a
 reconnection, every waiter is let go, to ask again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from threading import Event, Lock
 from typing import Any
+from weakref import ref
 
 from redis import exceptions as rx
 from tenacity import (
@@ -23,6 +28,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from .._core.reply import text
 from ..errors import CoordError, Unreachable
 from .connect import Source
 from .refusals import NO_ANSWER, coord_error
@@ -32,6 +38,10 @@ from .wire import Wire
 PING_AFTER = 5.0
 #: A close under a reader is seen so late, where no socket tells of it (fakeredis).
 LONGEST_READ = 0.5
+#: A line that could not be had is tried again so often while somebody waits.
+RECONNECT_AFTER = 0.5
+#: A round before the first: whoever is set to it is let go.
+NONE_YET = -1
 
 
 class _Box:
@@ -44,6 +54,16 @@ class _Box:
         self.waiting = False
         self.message: str | None = None
         self.round = round_
+
+
+class _Leading:
+    """Who holds this leads."""
+
+    __slots__ = ("__weakref__",)
+
+
+def _nobody() -> None:
+    return None
 
 
 class WakeLine:
@@ -59,8 +79,13 @@ class WakeLine:
         self._lock = Lock()  # guards all that follows
         self._wire: Wire | None = None
         self._boxes: dict[str, _Box] = {}
-        self._led = False  # whether a thread reads, or connects, for all
+        self._listeners: dict[str, set[str]] = {}  # channel: rids
+        self._tuned: set[str] = set()  # the channels that the connection is asked for
+        #: the thread that reads, or connects, for all; its leadership ends with its frame
+        #: at the latest, should it be interrupted before it can step down
+        self._leader: Callable[[], _Leading | None] = _nobody
         self._closed = False
+        self._left = Event()  # set when nobody waits any more after the end
         self._round = 0  # counts the connections: after each, wakes may be missing
         self._heard_at = 0.0
         self._pinged_at: float | None = None
@@ -70,18 +95,28 @@ class WakeLine:
         """Whether wakes arrive already."""
         return self._wire is not None
 
-    def listen(self, rid: str, timeout: float) -> None:
-        """Keep every wake for *rid* from now on; the line stands when this returns."""
+    def listen(self, rid: str, timeout: float, channel: str = "") -> None:
+        """
+        Keep every wake for *rid* from now on; the line stands when this returns.
+
+        A *channel* may be heard a little later: then the wait for *rid* ends.
+        """
         with self._lock:
-            self._boxes[rid] = _Box(self._round)
-            lead = self._wire is None and not self._led
-            self._led = self._led or lead
-        if not lead:
+            box = self._boxes.setdefault(rid, _Box(self._round))
+            if channel:
+                self._listeners.setdefault(channel, set()).add(rid)
+            wire = self._wire
+            leading = self._lead() if wire is None or self._untuned() else None
+        if leading is None:
             return  # it stands, or another thread is at it and lets all waiters go after
         try:
-            self._connect(timeout)
-            with self._lock:
-                self._boxes[rid].round = self._round
+            if wire is None:
+                self._connect(timeout)
+                with self._lock:
+                    box.round = self._round
+            else:
+                with self._in_order():
+                    self._tune(wire)
         finally:
             self._step_down()
 
@@ -89,6 +124,15 @@ class WakeLine:
         """Keep no more wakes for *rid*."""
         with self._lock:
             self._boxes.pop(rid, None)
+            for channel in [c for c, who in self._listeners.items() if rid in who]:
+                self._listeners[channel].discard(rid)
+                if not self._listeners[channel]:
+                    del self._listeners[channel]
+            deaf = len(self._tuned) > 1 and not self._boxes
+            if self._closed and not self._boxes:
+                self._left.set()
+        if deaf:
+            self._drop()  # what nobody reads would pile up at the server
 
     def wait(self, rid: str, timeout: float) -> str | None:
         """Wait for a wake, at most *timeout* seconds, and return it; None: ask again."""
@@ -108,33 +152,48 @@ class WakeLine:
                         box.round = self._round
                         return None
                     box.event.clear()
-                    lead = not self._led
-                    self._led = True
-                if not lead:
+                    leading = self._lead()
+                if leading is None:
                     box.event.wait(left)
                     continue
                 try:
                     self._read(box, left)
                 finally:
-                    self._step_down(box)
+                    box.event.set()  # so that another one is chosen
+                    self._step_down()
         finally:
             box.waiting = False
 
     def close(self) -> None:
-        """Close the line; who waits is told that the session is closed."""
-        self._closed = True
+        """Close the line; who waits is told that the session is closed, and may leave its queue."""
+        with self._lock:
+            self._closed = True
+            waiting = bool(self._boxes)
         self._drop()
+        if waiting:
+            self._left.wait(self._timeout)
 
     # -- of the thread that leads ----------------------------------------------
 
-    def _step_down(self, own: _Box | None = None) -> None:
-        """Lead no more; have another waiter take over."""
-        with self._lock:
-            self._led = False
-            for box in self._boxes.values():
-                if box is not own and box.waiting and not box.event.is_set():
-                    box.event.set()
-                    return
+    def _lead(self) -> _Leading | None:
+        """Return what makes the caller the leader for as long as it keeps it, or None."""
+        if self._leader() is not None:
+            return None
+        leading = _Leading()
+        self._leader = ref(leading, self._vacant)
+        return leading
+
+    def _step_down(self) -> None:
+        """Lead no more."""
+        self._leader = _nobody
+        self._vacant(self)
+
+    def _vacant(self, _: object) -> None:
+        """Have another waiter take over."""
+        for box in list(self._boxes.values()):
+            if box.waiting and not box.event.is_set():
+                box.event.set()
+                return
 
     def _read(self, box: _Box, left: float) -> None:
         """Read until this box is woken, the time is up or the line breaks."""
@@ -145,15 +204,23 @@ class WakeLine:
                 self._connect(min(left, self._timeout))
             except CoordError:
                 # No line: what is left of this wait is a plain one.
-                box.event.wait(max(0.0, until - self._clock()))
+                left = min(until - self._clock(), RECONNECT_AFTER)
+                box.event.wait(max(0.0, left))
             return
-        try:
-            while box.message is None and left > 0 and self._wire is wire:
+        with self._in_order():
+            while left > 0 and self._wire is wire and self._keeps_waiting(box):
+                self._tune(wire)
                 if wire.connection.can_read(min(left, LONGEST_READ)):
-                    self._deliver(wire.connection.read_response())
+                    self._deliver(wire, wire.connection.read_response())
                 else:
                     self._ping(wire)
                 left = until - self._clock()
+
+    @contextmanager
+    def _in_order(self) -> Generator[None]:
+        """Use the line; drop it if it breaks, or if something interrupts its use."""
+        try:
+            yield
         except (rx.RedisError, *NO_ANSWER):
             self._drop()
         except BaseException:
@@ -162,15 +229,43 @@ class WakeLine:
             if not closed:
                 raise
 
-    def _deliver(self, message: Any) -> None:
-        self._heard_at, self._pinged_at = self._clock(), None
-        if message[0] != b"message":
-            return
+    def _keeps_waiting(self, box: _Box) -> bool:
+        return box.message is None and box.round == self._round
+
+    def _untuned(self) -> set[str]:
+        """Return the channels that are listened to, but not delivered."""
+        return self._listeners.keys() - self._tuned
+
+    def _tune(self, wire: Wire) -> None:
+        """Have the channels delivered that are listened to since."""
         with self._lock:
-            rid, _, rest = message[2].decode("ascii", "replace").partition(" ")
-            box = self._boxes.get(rid)
-            if box is not None:
-                box.message = rest
+            new = self._untuned()
+            self._tuned |= new
+        if new:
+            wire.connection.send_command("SUBSCRIBE", *new, check_health=False)
+
+    def _deliver(self, wire: Wire, message: Any) -> None:
+        self._heard_at, self._pinged_at = self._clock(), None
+        kind, channel = text(message[0]), text(message[1])
+        if kind == "message" and channel == self._channel:
+            rid, _, rest = text(message[2]).partition(" ")
+            self._wake({rid}, rest)
+        elif kind == "message":
+            self._wake(self._listeners.get(channel, ()), text(message[2]))
+            if channel not in self._listeners:  # not any more
+                self._tuned.discard(channel)
+                wire.connection.send_command("UNSUBSCRIBE", channel, check_health=False)
+        elif kind == "subscribe":
+            self._wake(self._listeners.get(channel, ()), None)
+
+    def _wake(self, rids: Iterable[str], message: str | None) -> None:
+        """Tell these; without a message: that they may have missed one."""
+        with self._lock:
+            for box in filter(None, map(self._boxes.get, rids)):
+                if message is None:
+                    box.round = NONE_YET
+                else:
+                    box.message = message
                 box.event.set()
 
     def _ping(self, wire: Wire) -> None:
@@ -191,20 +286,24 @@ class WakeLine:
             stop=stop_after_delay(timeout / 2),
             reraise=True,
         )
-        wire: Wire = retrying(self._subscribed, timeout)
+        with self._lock:
+            channels = {self._channel, *self._listeners}
+        wire: Wire = retrying(self._subscribed, channels, timeout)
         with self._lock:
             self._wire = wire
+            self._tuned = channels
             self._round += 1
             self._heard_at, self._pinged_at = self._clock(), None
             for box in self._boxes.values():
                 box.event.set()
 
-    def _subscribed(self, timeout: float) -> Wire:
+    def _subscribed(self, channels: set[str], timeout: float) -> Wire:
         wire = Wire(self._source.route, self._timeout)
         wire.connect(timeout)
         try:
-            wire.connection.send_command("SUBSCRIBE", self._channel, check_health=False)
-            wire.connection.read_response()
+            wire.connection.send_command("SUBSCRIBE", *channels, check_health=False)
+            for _ in channels:
+                wire.connection.read_response()
         except (rx.RedisError, *NO_ANSWER) as exc:
             wire.close()
             raise coord_error(exc, self._source.address, sent=False) from exc
@@ -216,6 +315,7 @@ class WakeLine:
     def _drop(self) -> None:
         with self._lock:
             wire, self._wire = self._wire, None
+            self._tuned = set()
             self._round += 1
             for box in self._boxes.values():
                 box.event.set()

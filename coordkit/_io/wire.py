@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from threading import Condition
 from typing import Any, Protocol
+from weakref import WeakSet
 
 from redis import exceptions as rx
 
@@ -13,6 +15,9 @@ from ..errors import CoordError, Unreachable
 from .connect import Route
 from .refusals import NO_ANSWER, coord_error
 from .scripts import ASKING, by_digest, by_source, pack
+
+#: A connection that was dropped, not returned, is missed after so long.
+LONGEST_WAIT = 0.05
 
 
 class Asking(Protocol):
@@ -161,13 +166,18 @@ class Wire:
 
 
 class Wires:
-    """As many connections as threads ask at once, up to the route's limit."""
+    """
+    As many connections as threads ask at once, up to the route's limit.
+
+    Who was interrupted with a connection in hand has dropped it, and it counts no more.
+    """
 
     def __init__(self, route: Route[Any], timeout: float) -> None:
         self._route = route
         self._timeout = timeout
-        # Last in, first out: few connections stay warm.  None: not opened yet.
-        self._free: list[Wire | None] = [None] * route.limit
+        # Last in, first out: few connections stay warm.
+        self._free: list[Wire] = []
+        self._all: WeakSet[Wire] = WeakSet()
         self._returned = Condition()
         self._starving = 0
         #: counts failures: after each, what idled meanwhile may be closed at the other end
@@ -208,20 +218,29 @@ class Wires:
         try:
             wire = self._free.pop()
         except IndexError:
-            wire = self._starve(timeout)
-        wire = wire or Wire(self._route, self._timeout)
+            wire = self._another(timeout)
         if wire.outage != self._outage:
             wire.close()
             wire.outage = self._outage
         return wire
 
-    def _starve(self, timeout: float) -> Wire | None:
-        """Wait until another thread returns a connection."""
+    def _another(self, timeout: float) -> Wire:
+        """Make a connection, or wait until another thread returns or drops one."""
+        until = time.monotonic() + timeout
         with self._returned:
             self._starving += 1
             try:
-                if self._returned.wait_for(lambda: self._free, timeout):
-                    return self._free.pop()
+                while True:
+                    if self._free:
+                        return self._free.pop()
+                    if len(self._all) < self._route.limit:
+                        wire = Wire(self._route, self._timeout)
+                        self._all.add(wire)
+                        return wire
+                    left = until - time.monotonic()
+                    if left <= 0:
+                        break
+                    self._returned.wait(min(left, LONGEST_WAIT))
             finally:
                 self._starving -= 1
         raise Unreachable(
@@ -242,5 +261,4 @@ class Wires:
     def close(self) -> None:
         """Close every connection that is not in use."""
         for wire in self._free:
-            if wire is not None:
-                wire.close()
+            wire.close()

@@ -14,7 +14,14 @@ import inspect
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterator,
+)
 from functools import wraps
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -238,8 +245,19 @@ async def run(session: AsyncSession, op: Op[T]) -> T:
     return cast("T", await running if inspect.isawaitable(running) else running)
 
 
+def stream(session: AsyncSession, op: Op[None]) -> AsyncGenerator[Any]:
+    """Have a session's driver obey an operation that tells."""
+    telling: Any = session._engine.stream(op)
+    return cast("AsyncGenerator[Any]", _iterated(telling))
+
+
 def _faced(value: Any) -> Any:
-    return _Face(value) if type(value) in _TWINS else value
+    return _Face(value) if type(value) in _TWINS else _iterated(value)
+
+
+def _iterated(value: Any) -> Any:
+    telling: Any = value
+    return _Iterating(telling) if inspect.isgenerator(value) else value
 
 
 class _Face:
@@ -288,6 +306,25 @@ class _Face:
 
     def __repr__(self) -> str:
         return repr(self._real)
+
+
+class _Iterating:
+    """A generator that blocks, with the face of an asynchronous one."""
+
+    def __init__(self, telling: Generator[Any]) -> None:
+        self._telling = telling
+
+    def __aiter__(self) -> _Iterating:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return _faced(next(self._telling))
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+    async def aclose(self) -> None:
+        self._telling.close()
 
 
 class _Acquiring:

@@ -388,7 +388,7 @@ def test_leases_outlive_slots_that_nobody_serves(
     try:
         origin = way.source(cluster_url(cluster))
         assert way.ask_cluster(origin, count(key)) == [1]
-        with pytest.raises(Unreachable, match="not served|served by nobody") as told:
+        with pytest.raises(Unreachable, match=r"not served|served by nobody") as told:
             way.ask_cluster(origin, count(in_slot(lost)))
         assert not told.value.sent
     finally:

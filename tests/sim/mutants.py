@@ -291,7 +291,7 @@ MUTANTS = [
         "orderly",
         lambda: edited(
             "lock_release",
-            ("if redis.call('EXISTS', lock, holders) == 0 then hand_over() end", ""),
+            ("if redis.call('EXISTS', lock) == 0 then hand_over() end", ""),
         ),
     ),
     Mutant(
@@ -302,7 +302,9 @@ MUTANTS = [
     Mutant(
         "handed over beside readers",
         "readers and writers",
-        lambda: edited("lock_release", ("'EXISTS', lock, holders)", "'EXISTS', lock)")),
+        lambda: edited(
+            "lock_release", ("'EXISTS', holders) == 1", "'EXISTS', lock) == 1")
+        ),
     ),
     Mutant("wake lost on reconnect", "orderly", world=(("reconnect_wakes", False),)),
     Mutant(

@@ -108,6 +108,8 @@ class Child:
         self._popen.wait()
         self._crew.told(f"-pid {self.pid}")
         self.close_input()
+        # It has seen the end; a thread that still runs at our own may crash Python.
+        self._reader.join(PATIENCE)
 
     def freeze(self) -> None:
         """Stop it (SIGSTOP): it does not notice."""
