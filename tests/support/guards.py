@@ -61,6 +61,7 @@ class Guarded:
         terminal: bool = False,
         env: dict[str, str] | None = None,
     ) -> None:
+        self.name = name
         self.mark = secrets.token_hex(8)
         self._status = program.directory / f"{self.mark}.json"
         self._lease_file: Path | None = None

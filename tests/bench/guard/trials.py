@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import NamedTuple
 
@@ -47,15 +48,10 @@ class _Scene:
 
     def keys(self) -> list[str]:
         """Return the key of each guard's lock."""
-        return [lock_keys("default", name).lock for name in names(len(self.guards))]
+        return [lock_keys("default", guarded.name).lock for guarded in self.guards]
 
 
 Bad = Callable[[_Scene], AbstractContextManager[None]]
-
-
-def names(number: int) -> list[str]:
-    """Return what the locks are called."""
-    return [f"trial-{i}" for i in range(number)]
 
 
 # -- what happens ----------------------------------------------------------------------
@@ -110,28 +106,33 @@ def _lease_stolen(scene: _Scene) -> Iterator[None]:
     with Session(scene.server.url) as thief:
         with scene.server.client() as client:
             client.delete(*scene.keys())
-        locks = [thief.lock(name, ttl=60) for name in names(len(scene.guards))]
+        locks = [thief.lock(guarded.name, ttl=60) for guarded in scene.guards]
         stolen = [lock.try_acquire() for lock in locks]
         assert None not in stolen
         yield
 
 
 class Kind(NamedTuple):
-    """What happens, what the guards exit with, and whether the server can be asked then."""
+    """What happens, and what the guards exit with."""
 
     bad: Bad
     code: int
+    #: whether the server still can be asked then
     asked: bool = False
+    #: whether it happens to one guard after another: for what is over at once
+    one_by_one: bool = False
 
 
 KINDS = {
-    "guard SIGKILLed": Kind(_guard_killed, -signal.SIGKILL, asked=True),
+    "guard SIGKILLed": Kind(
+        _guard_killed, -signal.SIGKILL, asked=True, one_by_one=True
+    ),
     "guard SIGSTOPped": Kind(_guard_frozen, 76, asked=True),
     "server SIGSTOPped": Kind(_server_frozen, 76),
     "server SIGKILLed": Kind(_server_killed, 76),
     "lease stolen": Kind(_lease_stolen, 76),
     "server restarted empty": Kind(_server_emptied, 76),
-    "shim SIGKILLed": Kind(_shim_killed, 125),
+    "shim SIGKILLed": Kind(_shim_killed, 125, one_by_one=True),
 }
 
 
@@ -160,16 +161,23 @@ def _batch(
     with ExitStack() as stack:
         guards = [
             stack.enter_context(
-                Guarded(program, name, COMMANDS[_COMMANDS[i % 2]], *options)
+                Guarded(program, f"trial-{i}", COMMANDS[_COMMANDS[i % 2]], *options)
             )
-            for i, name in enumerate(names(size))
+            for i in range(size)
         ]
-        scene = _Scene(server, [guarded.ready() for guarded in guards])
-        ends = _Ends(scene, asked=kind.asked)
-        began = now()
-        with kind.bad(scene):
-            ends.watch()
-        codes = [guarded.guard.wait(_PATIENCE) for guarded in guards]
+        guards = [guarded.ready() for guarded in guards]
+        each = [[guarded] for guarded in guards] if kind.one_by_one else [guards]
+        return [
+            trial for some in each for trial in _happens(kind, _Scene(server, some))
+        ]
+
+
+def _happens(kind: Kind, scene: _Scene) -> list[Trial]:
+    ends = _Ends(scene, asked=kind.asked)
+    began = now()
+    with kind.bad(scene):
+        ends.watch()
+    codes = [guarded.guard.wait(_PATIENCE) for guarded in scene.guards]
     return [
         Trial(at - began, deadline - at, kept, code)
         for at, deadline, kept, code in zip(
@@ -192,16 +200,19 @@ class _Ends:
     def watch(self) -> None:
         """Return when nobody runs any more."""
         give_up = now() + _PATIENCE
-        while not all(self.gone):
-            alive = groups()
-            at = now()  # after the look: it may be late, never early
-            assert at < give_up, f"still there: {alive.keys() & set(self._groups)}"
+        for look in itertools.count():
+            # Most looks are cheap ones, which take the dead for alive if nobody reaps them.
+            alive = groups() if look % 50 == 49 else None
             for i, group in enumerate(self._groups):
                 if not self.gone[i]:
-                    self._look(i, at, runs=group in alive)
+                    self._look(i, runs=_is_there(group, alive))
+            if all(self.gone):
+                return
+            assert now() < give_up, f"some of these are still there: {self._groups}"
             time.sleep(0.001)
 
-    def _look(self, i: int, at: float, *, runs: bool) -> None:
+    def _look(self, i: int, *, runs: bool) -> None:
+        at = now()  # after the look: it may be late, never early
         with suppress(FileNotFoundError):  # it is removed at the end
             # 0 when the lease is lost: what counts is the last one.
             later = self._scene.guards[i].deadline()
@@ -210,3 +221,13 @@ class _Ends:
             self.gone[i] = at
             if self._client is not None:
                 self.kept[i] = bool(self._client.exists(self._scene.keys()[i]))
+
+
+def _is_there(group: int, alive: Mapping[int, object] | None) -> bool:
+    if alive is not None:
+        return group in alive
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
