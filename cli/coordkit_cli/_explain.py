@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 def explain(settings: Settings, how: How, name: str, keys: Mapping[str, str]) -> None:
     """Show the time line of the lease on *name*, and its *keys* by what they hold."""
     line, where = how.time_line(), settings.url
+    _checked(settings)
     facts = {
         "name": name,
         "namespace": settings.namespace.value,
@@ -67,6 +68,16 @@ def _name(signum: int) -> str:
         return signal.Signals(signum).name
     except ValueError:
         return f"signal {signum}"
+
+
+def _checked(settings: Settings) -> None:
+    from coordkit._core.keys import check_namespace
+
+    namespace = settings.namespace
+    try:
+        check_namespace(namespace.value)
+    except ValueError as error:
+        raise Failure(f"{namespace.source}: {error}", Exit.CONFIG) from None
 
 
 def _address(url: str, source: str) -> str:

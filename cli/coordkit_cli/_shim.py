@@ -52,8 +52,6 @@ _DEAF_TO = JOB_STOPS | {
 }
 #: Ignored by Python, whatever it was started with.
 _BY_PYTHON = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
-#: So that `killall coordkit` does not hit both; only Linux lets a process choose it.
-_NAME = "ck-shim"
 
 
 class Command(NamedTuple):
@@ -101,6 +99,23 @@ def fork(command: Command, rules: Rules) -> tuple[int, Post]:
     return pid, ours
 
 
+def _rename(title: str) -> None:
+    """
+    Be called *title* in `ps`: who ends the guard by its name is not to hit both.
+
+    Only Linux lets a process choose; the second name is where its arguments were.
+    """
+    with suppress(OSError):
+        with open("/proc/self/comm", "w") as comm:
+            comm.write(title.split(maxsplit=1)[0])
+        with open("/proc/self/stat") as stat:
+            fields = stat.read().rpartition(")")[2].split()
+        start, end = int(fields[45]), int(fields[46])
+        with open("/proc/self/mem", "r+b", buffering=0) as memory:
+            memory.seek(start)
+            memory.write(title.encode()[: end - start].ljust(end - start, b"\0"))
+
+
 def _notice(_signum: int, _frame: object) -> None:
     """Have SIGCHLD wake who waits: an ignored signal does not."""
 
@@ -136,8 +151,7 @@ class _Shim:
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         gc.disable()  # it would write to every page that is shared with the guard
-        with suppress(OSError), open("/proc/self/comm", "w") as comm:
-            comm.write(_NAME)
+        _rename(f"ck-shim of {os.getppid()}")
 
     def serve(self) -> NoReturn:
         """Run the command when asked; end its group when need be."""

@@ -12,16 +12,16 @@ class Terminal:
     The terminal that the guard was started from, if there is one.
 
     The guard's own group, *home*, is what its shell knows; the command's group is lent
-    the terminal while it runs, as a shell would do with a job.  In a pipeline it is
-    lent it only when it asks, which stops it for an instant: a pager behind it may
-    want to read the terminal, too.
+    the terminal while it runs, as a shell would do with a job.  If it does not read it
+    as its input, or writes into a pipe, it is lent it only when it asks, which stops it
+    for an instant: its neighbours in a script or a pipeline may want it, too.
 
     Who calls `hand_to` or `take_back` ignores SIGTTOU: else it would be stopped.
     """
 
     def __init__(self) -> None:
         self.home = os.getpgrp()
-        self._wanted = not (_is_pipe(0) or _is_pipe(1))
+        self._wanted = os.isatty(0) and not _is_pipe(1)
         self._lent = False
         try:
             self._fd = os.open(os.ctermid(), os.O_RDWR | os.O_NOCTTY)

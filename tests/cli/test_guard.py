@@ -110,10 +110,16 @@ def test_whoever_kills_the_guard_with_its_group_does_not_hit_the_shim(
 
 
 @pytest.mark.skipif(not Path("/proc/self/comm").exists(), reason="names are Linux's")
-def test_killall_tells_guard_and_shim_apart(guarded: Guarded) -> None:
+def test_whoever_kills_the_guard_by_its_name_does_not_hit_the_shim(
+    guarded: Guarded,
+) -> None:
+    """As `killall coordkit` or `pkill -f coordkit` would."""
     names = [(PROC / f"{pid}/comm").read_text() for pid in guarded.pids]
-    assert names[1] == "ck-shim\n"
-    assert names[0] != names[1]
+    lines = [(PROC / f"{pid}/cmdline").read_bytes() for pid in guarded.pids]
+    assert names[1] == "ck-shim\n" != names[0]
+    assert b"coordkit" in lines[0]
+    title = f"ck-shim of {guarded.guard.pid}".encode()
+    assert lines[1].rstrip(b"\0") == title
 
 
 def test_the_shim_is_small(guarded: Guarded) -> None:

@@ -193,6 +193,25 @@ def test_a_pipeline_is_stopped_as_a_whole(shell: Terminal) -> None:
     assert code(shell, "PIPESTATUS[0]") == 130
 
 
+def test_a_command_that_reads_something_else_leaves_the_terminal_alone(
+    coordkit: Program, shell: Terminal
+) -> None:
+    """As what a script runs in the background: the others are to hear of Ctrl-C, too."""
+    start(shell, SLEEPS, options="--status-file status", after="</dev/null")
+    status = json.loads((coordkit.directory / "status").read_text())
+    assert shell.foreground != status["pid"]
+    shell.type(CTRL_C)
+    assert code(shell) == 130
+
+
+def test_it_may_ask_for_the_terminal_all_the_same(shell: Terminal) -> None:
+    reads = "sh -c 'echo ready-$((1)); read a </dev/tty; echo got-$a'"
+    start(shell, reads, after="</dev/null")
+    shell.type("word\n")
+    shell.next("got-word")
+    assert code(shell) == 0
+
+
 # -- scripts --------------------------------------------------------------------------
 
 

@@ -323,6 +323,12 @@ def test_a_server_that_refuses_is_77_and_nothing_is_run(
     assert not (coordkit.directory / "ran").exists()
 
 
+def test_a_namespace_that_is_wrong_is_78(coordkit: Program) -> None:
+    for more in ([], ["--explain"]):
+        said = run(coordkit, *more, "--namespace", "a b", "x", "true").refused(78)
+        assert "--namespace: namespace 'a b' is not 1 to 64 characters" in said
+
+
 @pytest.mark.parametrize("url", ["nonsense", "redis://h:x", "redis://:p/w@x@h"])
 def test_a_url_that_is_wrong_is_78(program: Program, url: str) -> None:
     said = run(program, "--url", url, "x", "true").refused(78)
@@ -456,7 +462,8 @@ def test_events_tell_the_story(coordkit: Program) -> None:
             124,
             {"signal": "SIGTERM", "cause": "max-runtime"},
         ),
-        (["-n", "taken", "true"], 75, {}),
+        (["-n", "taken", "true"], 75, {"cause": "busy"}),
+        (["-n", "--skip-ok", "taken", "true"], 0, {"cause": "busy"}),
         (["--slots", "2", "taken", "true"], 78, {}),
     ],
 )

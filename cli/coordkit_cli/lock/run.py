@@ -58,9 +58,10 @@ def run(
         lock = want.lock(session, name, how.ttl, hold_at_least)
         with guard.interruptible():
             lease = want.take(lock)
-        if lease is None and skip_ok:
-            raise click.exceptions.Exit(Exit.OK)
         if lease is None:
+            guard.events.tell("busy", cause="busy")
+            if skip_ok:
+                raise click.exceptions.Exit(Exit.OK)
             want.busy(lock)
         guard.events.tell("acquired", token=lease.token, identity=session.identity)
         outcome = guard.run(
