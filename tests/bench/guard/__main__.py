@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from cli.program import Program
 from support.matrix import CELLS, expected, seen, table
@@ -15,6 +13,7 @@ from support.processes import temporary_directory
 from support.servers import RedisServer
 
 from ..environment import environment
+from ..program import conclude, options, place
 from ..report import OURS, Bar, Report, Row, compared
 from . import codes, crowd, startup, trials
 from .sizes import FULL, QUICK, Sizes
@@ -122,24 +121,11 @@ def matrix(program: Program) -> tuple[str, list[str]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table; 1 if something happened that must never happen, else 0."""
-    parser = argparse.ArgumentParser(prog="python -m bench.guard", description=__doc__)
-    parser.add_argument(
-        "--quick", action="store_true", help="small sizes: does it run?"
-    )
-    parser.add_argument(
-        "--only",
-        choices=BENCHES,
-        action="append",
-        metavar="NAME",
-        help=" ".join(BENCHES),
-    )
+    parser = options("guard", __doc__, BENCHES)
     parser.add_argument(
         "--matrix",
         action="store_true",
         help="only what becomes of which command when its guard gets which signal",
-    )
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="all figures, and where"
     )
     given = parser.parse_args(argv)
     program = Program(temporary_directory())
@@ -157,17 +143,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         BENCHES[name](program, QUICK if given.quick else FULL, report)
         print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
     report.notes.append(
-        f"{where['cpu']}, {where['cores']} cores, {where['python']}, {where['server']}, "
-        f"{where['date'][:10]}. Every trial is seen some milliseconds late, never early."
+        f"{place(where)}. Every trial is seen some milliseconds late, never early."
     )
-    print(report.markdown())
-    if given.json is not None:
-        report.write(given.json, where)
-    for row in report.missed():
-        print(f"bar missed: {row.what}", file=sys.stderr)
-    for violation in report.violations[:20]:
-        print(f"VIOLATION: {violation}", file=sys.stderr)
-    return 1 if report.violations else 0
+    return conclude(report, given.json, where)
 
 
 if __name__ == "__main__":
