@@ -201,8 +201,8 @@ class _Ends:
         """Return when nobody runs any more."""
         give_up = now() + _PATIENCE
         for look in itertools.count():
-            # Most looks are cheap ones, which take the dead for alive if nobody reaps them.
-            alive = groups() if look % 50 == 49 else None
+            # Most looks are cheap ones, which take the dead for alive until they are reaped.
+            alive = groups() if look % 5 == 4 else None
             for i, group in enumerate(self._groups):
                 if not self.gone[i]:
                     self._look(i, runs=_is_there(group, alive))
