@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 #: A lease is looked at this often, in parts of its ttl, and at least once a second.
 LOOK_AT_LEASE = 1 / 20
+#: Less than this part of its ttl is left: its renewal is overdue, and when it comes the
+#: shim is to hear of it at once.
+OVERDUE, LOOK_OFTEN = 0.6, 0.02
 #: How long it is tried to end what SIGKILL does not end.
 PATIENCE = 5.0
 
@@ -180,6 +183,7 @@ class _Watch:
         self._errno = 0
         self._gone = False
         self._lost = False
+        self._late = False
         self._cause = Cause.ITSELF
         self._why = ""
         #: when its time is up, and when the shim has not done what it should have
@@ -197,9 +201,8 @@ class _Watch:
         waiting = select.poll()
         waiting.register(post.reading, select.POLLIN)
         waiting.register(signals.reading, select.POLLIN)
-        nap = min(self._lease.ttl * LOOK_AT_LEASE, 1.0)
         while not self._gone:
-            waiting.poll(math.ceil(1000 * nap))
+            waiting.poll(math.ceil(1000 * self._nap()))
             for number in signals.taken():
                 post.send("pass on", number)
             for message in post.received():
@@ -209,6 +212,18 @@ class _Watch:
             if os.getpid() == 1:
                 _reap_orphans()
         return self._outcome()
+
+    def _nap(self) -> float:
+        """Return how long to wait for something to happen before the next look."""
+        lease = self._lease
+        if self._lost or lease.remaining() > OVERDUE * lease.ttl:
+            self._late = False
+            return min(lease.ttl * LOOK_AT_LEASE, 1.0)
+        if not self._late:
+            self._late = True
+            self._events.tell("at-risk", expires_in=round(lease.remaining(), 3))
+            self._events.say("no renewal succeeds, it is tried again", level=1)
+        return LOOK_OFTEN
 
     def _hear(self, message: list[Any]) -> None:
         match message:

@@ -221,16 +221,18 @@ class _Shim:
             self.terminal.hand_to(own)
         for number in self.changed:
             signal.signal(number, signal.SIG_DFL)
-        environ = {**command.environ, **more}
-        try:
-            os.execve(command.file, command.argv, environ)  # noqa: S606 - on purpose
-        except OSError as error:
-            if error.errno != errno.ENOEXEC:
-                self.post.send("failed", error.errno)
-                return
+        environ, why = {**command.environ, **more}, errno.ENOEXEC
+        for file, argv in (
+            (command.file, command.argv),
             # A script without "#!" is one for the shell, as execvp(3) has it.
-            argv = ["/bin/sh", command.file, *command.argv[1:]]
-            os.execve(argv[0], argv, environ)  # noqa: S606
+            ("/bin/sh", ["/bin/sh", command.file, *command.argv[1:]]),
+        ):
+            if why == errno.ENOEXEC:
+                try:
+                    os.execve(file, argv, environ)  # noqa: S606 - on purpose
+                except OSError as error:
+                    why = error.errno or errno.EIO
+        self.post.send("failed", why)
 
 
 class _Run:
@@ -271,14 +273,17 @@ class _Run:
     def look(self) -> None:
         """See what has become of the command, and what is due."""
         self._reap()
-        due = now() >= self._next_at()
-        if due and not self._ending:
+        if not self._running and not (self._ending and self.group.runs()):
+            self._finish()  # from here on its number means nothing
+        elif now() < self._next_at():
+            pass
+        elif self._ending:
+            self.group.signal(signal.SIGKILL)
+        else:
             self._post.send("ending")
             self.end(self._rules.lost_signal, math.inf)
-        elif due:
-            self.group.signal(signal.SIGKILL)
-        if self._running or (self._ending and self.group.runs()):
-            return
+
+    def _finish(self) -> None:
         self.over = True
         if self.orphan and self._lease_file:
             with suppress(OSError):

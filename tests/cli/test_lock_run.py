@@ -429,7 +429,8 @@ def test_events_tell_the_story(coordkit: Program) -> None:
     before = time.time()
     code, told = events(coordkit, "--ttl", "1", "x", "sh", "-c", "sleep 1; exit 7")
     assert code == 7
-    names = [event["event"] for event in told if event["event"] != "renewed"]
+    recurrent = {"renewed", "at-risk"}  # the latter where the machine is busy
+    names = [event["event"] for event in told if event["event"] not in recurrent]
     expected = "waiting acquired started exited gone released ended"
     assert names == expected.split()
     assert len(told) >= len(names) + 2
