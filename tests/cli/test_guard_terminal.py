@@ -43,6 +43,14 @@ def start(shell: Terminal, command: str, *, options: str = "", after: str = "") 
     shell.next("ready-1")
 
 
+def group_of(program: Program) -> int:
+    """Return the group of the command whose status is kept."""
+    path = program.directory / "status"
+    # The guard hears of the command's start when the command may be speaking already.
+    until(lambda: "pid" in json.loads(path.read_text()))
+    return int(json.loads(path.read_text())["pid"])
+
+
 def _jobs(shell: Terminal) -> str:
     """Return what the shell tells of its jobs."""
     shell.type("jobs; echo end-$((1))\n")
@@ -137,8 +145,8 @@ def test_a_job_that_is_stopped_for_too_long_loses_its_lease(
     shell.type(CTRL_Z)
     told = shell.next("Stopped")
     assert "stopped, and its lease is not renewed: it is ended in " in told
-    status = json.loads((coordkit.directory / "status").read_text())
-    until(lambda: not groups().get(status["pid"]))
+    group = group_of(coordkit)
+    until(lambda: not groups().get(group))
     shell.type("fg\n")
     shell.next("the lease on 'x' is lost")
     assert code(shell) == 76
@@ -198,8 +206,8 @@ def test_a_command_that_reads_something_else_leaves_the_terminal_alone(
 ) -> None:
     """As what a script runs in the background: the others are to hear of Ctrl-C, too."""
     start(shell, SLEEPS, options="--status-file status", after="</dev/null")
-    status = json.loads((coordkit.directory / "status").read_text())
-    assert shell.foreground != status["pid"]
+    group = group_of(coordkit)
+    assert shell.foreground != group
     shell.type(CTRL_C)
     assert code(shell) == 130
 
@@ -264,6 +272,6 @@ def test_a_terminal_that_hangs_up_ends_the_command(
 ) -> None:
     with coordkit.shell() as shell:
         start(shell, SLEEPS, options="--status-file status")
-        status = json.loads((coordkit.directory / "status").read_text())
-        assert groups()[status["pid"]]
-    until(lambda: not groups().get(status["pid"]))
+        group = group_of(coordkit)
+        assert groups()[group]
+    until(lambda: not groups().get(group))
