@@ -110,10 +110,11 @@ def test_other_files_are_passed_on_and_none_of_ours(coordkit: Program) -> None:
 
 def test_its_signals_are_those_that_we_were_started_with(coordkit: Program) -> None:
     def masks(*under: str) -> dict[str, int]:
-        program, *rest = [*under, "grep", "-E", "Sig(Blk|Ign)", "/proc/self/status"]
+        argv = [*under, "grep", "-E", "Sig(Blk|Ign)", "/proc/self/status"]
+        # By its path, all are started in the same way: it shows in their signals.
+        argv[0] = shutil.which(argv[0]) or argv[0]
         done = subprocess.run(
-            # By its path, all are started in the same way: it shows in their signals.
-            [shutil.which(program) or program, *rest],
+            argv,
             stdout=subprocess.PIPE,
             text=True,
             env=coordkit.env,
