@@ -64,7 +64,8 @@ local function hand_over()
   end
 end
 
-if redis.call('HGET', lock, 'rid') ~= rid then
+local held = redis.call('HMGET', lock, 'rid', 'until')
+if held[1] ~= rid then
   local before = redis.call('GET', tomb)
   if before then return {before} end
   redis.call('ZREM', queue, rid)
@@ -76,6 +77,10 @@ if redis.call('HGET', lock, 'rid') ~= rid then
   return {'not ours'}
 end
 
+if held[2] then -- its lease may have run out unheard, so that it asked again and queued
+  redis.call('ZREM', queue, rid)
+  redis.call('ZREM', alive, rid)
+end
 local cooling = 0
 if tonumber(ARGV[3]) > 0 then
   local time = redis.call('TIME')

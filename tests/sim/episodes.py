@@ -134,8 +134,8 @@ def _noted(op: Op[T], ledger: Ledger, queued: list[str]) -> Op[T]:
         else:
             waiting = [rid.decode() for rid in store.do("ZRANGE", queue, 0, -1)]
             queued.extend(rid for rid in waiting if rid not in queued)
-            if waiting and answer.value and answer.value[0] == b"taken":
-                _check_turn(request, queued)
+            if answer.value and answer.value[0] == b"taken":
+                _check_turn(request, int(answer.value[1]), ledger, queued)
             go_on = partial(op.send, answer)
         try:
             request = go_on()
@@ -144,8 +144,11 @@ def _noted(op: Op[T], ledger: Ledger, queued: list[str]) -> Op[T]:
             return result
 
 
-def _check_turn(request: Any, queued: list[str]) -> None:
-    if request.args[0] not in queued:
+def _check_turn(request: Any, token: int, ledger: Ledger, queued: list[str]) -> None:
+    """Tokens and places in the queue are both counted in microseconds of the server."""
+    store, queue = ledger.world.server.store, ledger.claim.keys.queue
+    first = store.do("ZRANGE", queue, 0, 0, "WITHSCORES")
+    if first and float(first[1]) < token and request.args[0] not in queued:
         raise Violation("a newcomer was served before those who wait")
 
 
