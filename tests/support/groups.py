@@ -64,6 +64,10 @@ def variable(pid: int, name: str) -> str | None:
     )
 
 
-def with_variable(name: str, value: str) -> set[int]:
-    """Return the processes, in whatever group, that were started with that variable."""
-    return {p.pid for p in processes() if variable(p.pid, name) == value}
+def with_variable(name: str, value: str, *, outside_of: int | None = None) -> set[int]:
+    """Return the processes that were started with that variable, but for those of a group."""
+    return {
+        p.pid
+        for p in processes()
+        if p.group != outside_of and variable(p.pid, name) == value
+    }

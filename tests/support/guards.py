@@ -96,7 +96,7 @@ class Guarded:
     @property
     def escaped(self) -> set[int]:
         """Those that the command has started and that left its group."""
-        return with_variable(MARK, self.mark) - self.members
+        return with_variable(MARK, self.mark, outside_of=self.group)
 
     @property
     def shim(self) -> int:
