@@ -23,6 +23,7 @@ from ._settings import Settings
 PROGRAM = "coordkit"
 COMMANDS = {
     "lock": (".lock:lock", "Locks: run commands under them, see who holds them."),
+    "doctor": (".doctor:doctor", "Say what this Redis guarantees, and what to mend."),
     "demo": (".demo:demo", "Watch three processes share one lock, in ten seconds."),
     "version": (".version:version", "Show the versions of coordkit and its parts."),
 }
