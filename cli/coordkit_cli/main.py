@@ -24,6 +24,7 @@ PROGRAM = "coordkit"
 COMMANDS = {
     "lock": (".lock:lock", "Locks: run commands under them, see who holds them."),
     "doctor": (".doctor:doctor", "Say what this Redis guarantees, and what to mend."),
+    "acl": (".acl:acl", "Print the access list that is enough for one namespace."),
     "demo": (".demo:demo", "Watch three processes share one lock, in ten seconds."),
     "version": (".version:version", "Show the versions of coordkit and its parts."),
 }

@@ -44,6 +44,7 @@ def test_there_are_the_commands_that_are_promised() -> None:
         ("lock",),
         *(("lock", verb) for verb in LOCK_VERBS.split()),
         ("doctor",),
+        ("acl",),
         ("demo",),
         ("version",),
     }
