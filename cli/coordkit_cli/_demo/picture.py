@@ -162,7 +162,7 @@ def _row(event: Happened) -> str:
 
 
 def _style(name: str) -> str:
-    return files(__package__).joinpath(f"{name}.css").read_text("utf-8")
+    return files("coordkit_cli._demo").joinpath(f"{name}.css").read_text("utf-8")
 
 
 def _text(text: str) -> str:
