@@ -26,7 +26,7 @@ _CALLED = re.compile(r"redis\.call\('([A-Z]+)'")
 #: What scripts ask without changing anything.
 READING = frozenset(
     {
-        *("exists", "get", "hexists", "hget", "hmget", "pttl", "time"),
+        *("exists", "get", "hexists", "hget", "hmget", "lrange", "pttl", "time"),
         *("zcard", "zcount", "zrange", "zrangebyscore", "zrank", "zrevrange", "zscore"),
     }
 )
