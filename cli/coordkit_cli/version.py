@@ -9,7 +9,7 @@ from ._output import aligned, data, json_line
 from ._settings import Settings
 
 
-@click.command(short_help="Show the versions of coordkit and of what it runs on.")
+@click.command()
 @common()
 @click.option("--server", is_flag=True, help="Ask the server for its version, too.")
 @click.pass_obj
@@ -37,12 +37,13 @@ def version(settings: Settings, server: bool) -> None:
 
 def _server(settings: Settings) -> str:
     """Return what runs at the other end, and its version."""
-    from ._plain import Plain, masters, sections
+    from ._plain import masters, plain, sections
 
-    with settings.session() as session:
-        where = session._engine.source
-        with Plain(where, masters(where)[0]) as plain:
-            info = sections(plain.ask("INFO", "server"))
+    with (
+        settings.session() as session,
+        plain(session._engine.source, masters(session)[0]) as ask,
+    ):
+        info = sections(ask("INFO", "server"))
     if "valkey_version" in info:
         return f"Valkey {info['valkey_version']}"
     return f"Redis {info.get('redis_version', 'of an unknown version')}"
