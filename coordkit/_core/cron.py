@@ -132,6 +132,11 @@ class Passed:
     why: Why
     run: Run | None
 
+    @property
+    def usual(self) -> bool:
+        """Whether somebody does, or did, what was asked for."""
+        return self.why in (Why.DONE, Why.RUNNING, Why.SUPERSEDED)
+
 
 class Due(NamedTuple):
     """The tick is to be run, if the lock can be had."""
@@ -256,7 +261,7 @@ class Cron:
     def end(self, rid: str, code: int, *, patience: float) -> Op[bool]:
         """Write down how the run ended; False when the server knows it no longer."""
         state = State.OK if code == 0 else State.FAILED
-        args = (rid, state.value, code, KEPT_MS)
+        args = (rid, state.value, int(code), KEPT_MS)  # of an enum of codes, too
         call = Call("cron_end", (self.runs,), args, self.timeout)
         reply = yield from insist(call, patience)
         return text(reply.value[0]) == "ended"

@@ -81,7 +81,7 @@ class Every:
 
     def turn(self, at: int, last: int | None) -> Turn:
         """Return whose turn it is: that of *last* still, or of a later one."""
-        tick = at
+        tick = at - at % 1000  # whole seconds are easier to read
         if last is not None:
             tick = last + max(0, (at - last + self.early) // self._span) * self._span
         return Turn(tick, tick + self._span - self.early)

@@ -43,6 +43,8 @@ def test_there_are_the_commands_that_are_promised() -> None:
         (),
         ("lock",),
         *(("lock", verb) for verb in LOCK_VERBS.split()),
+        ("cron",),
+        *(("cron", verb) for verb in ("run", "status", "history", "check")),
         ("doctor",),
         ("acl",),
         ("demo",),
