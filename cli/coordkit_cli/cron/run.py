@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import click
 
@@ -36,8 +36,9 @@ class CronRunner(Runner):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse *args*, those between NAME and ``--`` first."""
-        found, _, _ = self.make_parser(ctx).parse_args(list(args))
-        words = found["words"] if isinstance(found["words"], tuple) else ()
+        found: Mapping[str, Any] = self.make_parser(ctx).parse_args(list(args))[0]
+        given = found["words"]  # what is not there is no tuple
+        words = cast("tuple[str, ...]", given) if isinstance(given, tuple) else ()
         if (
             words
             and words[0].startswith("-")
@@ -46,7 +47,9 @@ class CronRunner(Runner):
         ):
             cut = words.index("--")
             *before, name = args[: len(args) - len(words)]
-            between, _, _ = self.make_parser(ctx).parse_args(list(words[:cut]))
+            between: Mapping[str, Any] = self.make_parser(ctx).parse_args(
+                list(words[:cut])
+            )[0]
             if not isinstance(between["name"], str):  # nothing but options
                 args = [*before, *words[:cut], name, *words[cut:]]
         return super().parse_args(ctx, args)
