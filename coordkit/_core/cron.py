@@ -14,11 +14,11 @@ What is kept is one list a name: the last runs, newest first, the present one at
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from ..errors import CoordError, KeyConflict, LockTimeout, Unreachable
 from . import inspect
@@ -26,7 +26,8 @@ from .asking import ask, insist
 from .keys import check_name, in_bucket, index_keys, lock_keys
 from .lock import LockLease
 from .ops import Call, Op, Pipeline, Rest
-from .reply import number, text
+from .reply import text
+from .runs import Run, Seen, State, read
 from .ticks import Ticks, Turn
 
 L = TypeVar("L", bound=LockLease)
@@ -42,16 +43,6 @@ GLANCE, LONG_GLANCE = 1.0, 10.0
 #: How to take the lock, waiting at most so many seconds, and how to give it back.
 Acquire: TypeAlias = Callable[[float], Op[L | None]]
 Release: TypeAlias = Callable[[L], Op[None]]
-
-
-class State(StrEnum):
-    """What became of a run."""
-
-    RUNNING = "running"
-    OK = "ok"
-    FAILED = "failed"
-    #: its host died, or could not tell how it ended
-    LOST = "lost"
 
 
 class Overlap(StrEnum):
@@ -71,35 +62,6 @@ class Why(StrEnum):
     GIVEN_UP = "given up"
     SUPERSEDED = "superseded"
     CLOCK = "clock"
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One run; *since* and *ended* in ms of the server's clock."""
-
-    rid: str
-    tick: int
-    attempt: int
-    since: int
-    ended: int | None
-    state: State
-    code: int | None
-    token: int
-    identity: str
-    spec: str
-
-    @property
-    def lasted(self) -> float | None:
-        """For how many seconds it ran."""
-        return None if self.ended is None else max(0, self.ended - self.since) / 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What there is of a name, at *now* by the server's clock; newest run first."""
-
-    now: int
-    runs: Sequence[Run]
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +174,7 @@ class Cron:
     def look(self) -> Op[Seen]:
         """Return what there is of it."""
         reply = yield from ask(self._look_call())
-        return self._seen(reply.value)
+        return read(reply.value, self.name)
 
     def start(
         self,
@@ -312,23 +274,10 @@ class Cron:
 
     def _look(self, patience: float) -> Op[tuple[Seen, float]]:
         reply = yield from insist(self._look_call(), patience)
-        return self._seen(reply.value), reply.heard_at
+        return read(reply.value, self.name), reply.heard_at
 
     def _look_call(self) -> Call:
         return Call("cron_look", (self.lock_key, self.runs), (), self.timeout)
-
-    def _seen(self, value: list[Any]) -> Seen:
-        now, holder, *lines = value
-        try:
-            runs = [_run(text(line)) for line in lines]
-        except ValueError:
-            raise KeyConflict(
-                f"what is kept of the runs of {self.name!r} is not ours"
-            ) from None
-        for n, run in enumerate(runs):
-            if run.state is State.RUNNING and (n > 0 or run.rid != text(holder)):
-                runs[n] = replace(run, state=State.LOST)
-        return Seen(number(now), runs)
 
 
 def cron(namespace: str, name: str, timeout: float) -> Cron:
@@ -363,7 +312,7 @@ def listing(namespace: str, timeout: float) -> Op[list[tuple[str, Seen]]]:
     calls = tuple(each._look_call() for each in found)
     reply = yield from ask(Pipeline(calls, timeout))
     answers = zip(found, inspect.values(reply.value), strict=True)
-    return [(each.name, each._seen(value)) for each, value in answers]
+    return [(each.name, read(value, each.name)) for each, value in answers]
 
 
 class _Trouble:
@@ -386,20 +335,3 @@ class _Trouble:
             return None
         self._since = None
         return lease
-
-
-def _run(line: str) -> Run:
-    fields = line.split("\n", 9)
-    rid, tick, attempt, since, ended, state, code, token, identity, spec = fields
-    return Run(
-        rid=rid,
-        tick=int(tick),
-        attempt=int(attempt),
-        since=int(since),
-        ended=int(ended) if ended else None,
-        state=State(state),
-        code=int(code) if code else None,
-        token=int(token),
-        identity=identity,
-        spec=spec,
-    )

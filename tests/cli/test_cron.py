@@ -15,7 +15,8 @@ import pytest
 
 from cli.program import Program, Ran
 from coordkit import Session
-from coordkit._core.cron import Run, Seen, State, cron
+from coordkit._core.cron import cron
+from coordkit._core.runs import Run, Seen, State
 from coordkit_cli.cron.check import Health, judged
 from support.polling import until
 from support.processes import Child

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 import pytest
 
 from coordkit._core import inspect, lock
-from coordkit._core.cron import Begun, Due, Plan, Seen, cron
+from coordkit._core.cron import Begun, Due, Plan, cron
 from coordkit._core.fence import Guard
 from coordkit._core.inspect import LockInfo
 from coordkit._core.keys import guard_key, lock_keys
 from coordkit._core.lock import LockLease
 from coordkit._core.ops import Call, Listen, Op, Wait
+from coordkit._core.runs import Seen
 from coordkit._core.ticks import Every, Turn
 from coordkit.errors import CoordError, KeyConflict, LeaseLost, Reason, StaleToken
 from core.lua import SCRIPTS

@@ -17,9 +17,6 @@ from coordkit._core.cron import (
     Overlap,
     Passed,
     Plan,
-    Run,
-    Seen,
-    State,
     Why,
     cron,
     decide,
@@ -27,6 +24,7 @@ from coordkit._core.cron import (
 )
 from coordkit._core.lock import LockLease
 from coordkit._core.ops import Call, Op, Pipeline, Rest
+from coordkit._core.runs import Run, Seen, State
 from coordkit._core.ticks import Every, Schedule
 from coordkit.errors import KeyConflict, LockTimeout, Unreachable
 from core.props import RID, TOKEN, a_lease, no_answer

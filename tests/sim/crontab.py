@@ -23,6 +23,7 @@ from coordkit._core.claim import lock_options
 from coordkit._core.cron import Begun, Cron, Overlap, Passed, Plan, Why
 from coordkit._core.lock import LockLease, acquire, release
 from coordkit._core.ops import Op
+from coordkit._core.runs import Run, Seen, State
 from coordkit._core.ticks import Every, Schedule, Turn
 from coordkit.errors import CoordError, LockTimeout
 from sim.server import YEAR_2023
@@ -392,8 +393,8 @@ def lost_is_due() -> Iterator[None]:
     """A run whose host died is made again."""
     original = core._again
 
-    def again(plan: Plan, turn: Turn, run: core.Run) -> core.Answer:
-        if run.state is core.State.LOST:
+    def again(plan: Plan, turn: Turn, run: Run) -> core.Answer:
+        if run.state is State.LOST:
             return core.Due(turn, run.attempt + 1)
         return original(plan, turn, run)
 
@@ -421,7 +422,7 @@ def set_back_is_forgotten() -> Iterator[None]:
     """After the clock was set back, what was run later is not looked at."""
     original = core.decide
 
-    def decide(plan: Plan, seen: core.Seen, asked: int) -> core.Answer:
+    def decide(plan: Plan, seen: Seen, asked: int) -> core.Answer:
         past = [run for run in seen.runs if run.since <= seen.now]
         return original(plan, replace(seen, runs=past), asked)
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 from .._duration import spoken
 
 if TYPE_CHECKING:
-    from coordkit._core.cron import Passed, Run
+    from coordkit._core.cron import Passed
+    from coordkit._core.runs import Run
 
 
 def result(run: Run) -> str:
     """Say what became of a run, in a word or two."""
-    from coordkit._core.cron import State
+    from coordkit._core.runs import State
 
     match run.state:
         case State.FAILED:
@@ -25,7 +26,7 @@ def result(run: Run) -> str:
 
 def lasted(run: Run, now: int) -> str:
     """Say for how long it ran, or has been running."""
-    from coordkit._core.cron import State
+    from coordkit._core.runs import State
 
     if run.lasted is not None:
         return spoken(run.lasted)

@@ -15,7 +15,7 @@ from ._name import NAME, of
 from ._told import result
 
 if TYPE_CHECKING:
-    from coordkit._core.cron import Seen
+    from coordkit._core.runs import Seen
 
 
 class Health(IntEnum):
@@ -78,7 +78,7 @@ def _checked(settings: Settings, name: str, max_age: float) -> Checked:
 
 def judged(seen: Seen, max_age: float) -> Checked:
     """Return how a cron is that has these runs."""
-    from coordkit._core.cron import State
+    from coordkit._core.runs import State
 
     if not seen.runs:
         return Checked(Health.UNKNOWN, "it was never run, or its runs were lost")

@@ -15,7 +15,7 @@ from ._name import NAME, of
 from ._told import lasted, record, result
 
 if TYPE_CHECKING:
-    from coordkit._core.cron import Run, Seen
+    from coordkit._core.runs import Run, Seen
 
 
 @click.command()
