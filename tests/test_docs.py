@@ -26,6 +26,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -223,13 +224,18 @@ def server() -> Iterator[RedisServer]:
 def place(tmp_path: Path) -> Path:
     """Return a directory that looks like the project's root to a story."""
     (tmp_path / "examples").symlink_to(ROOT / "examples")
+    cli = shutil.which("redis-cli") or shutil.which("valkey-cli")
+    if cli is not None:  # where there is only Valkey, it is called otherwise
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin" / "redis-cli").symlink_to(cli)
     return tmp_path
 
 
 def tell(argv: list[str], place: Path, url: str, given: str = "", **more: str) -> None:
     """Run one program of a story; fail with all it said."""
     env = os.environ | more | {"COORDKIT_URL": url, "HOME": str(place)}
-    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
+    ours = (str(Path(sys.executable).parent), env["PATH"], str(place / "bin"))
+    env["PATH"] = os.pathsep.join(ours)
     done = subprocess.run(
         argv,
         cwd=place,

@@ -30,7 +30,7 @@ def programs() -> Path | None:
     """Return the directory of PostgreSQL's programs, if it is installed."""
     found = shutil.which("initdb")
     if found is not None:
-        return Path(found).parent
+        return Path(found).resolve().parent
     versions = sorted(Path(_DEBIAN).glob("*/bin/initdb"), key=lambda p: int(p.parts[4]))
     return versions[-1].parent if versions else None
 
@@ -51,6 +51,22 @@ class PostgreSQL:
         return names | {"PGDATABASE": "postgres"}
 
     def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stop()
+
+    def _start(self) -> None:
         data = str(self._directory / "data")
         self._directory.chmod(0o755)
         if os.getuid() == 0:
@@ -67,14 +83,8 @@ class PostgreSQL:
         options = ["-c", "listen_addresses=", "-c", "fsync=off"]
         self._child = Child(self._as_user([*served, *options]), cwd=self._directory)
         until(self._answers, timeout=30.0)
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def _stop(self) -> None:
         child = self._child
         if child is not None:
             if child.alive:
