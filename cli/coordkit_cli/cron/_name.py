@@ -2,58 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-import click
-from click.shell_completion import CompletionItem
-
-from .._output import printable
-from .._settings import Settings
+from .._name import Name
 
 if TYPE_CHECKING:
     from coordkit import Session
     from coordkit._core.cron import Cron
 
 
-class CronName(click.ParamType[str]):
-    """What a cron may be called."""
+class CronName(Name):
+    """What a cron may be called; known are those that were ever run."""
 
-    name = "name"
-
-    def convert(
-        self,
-        value: str,
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> str:
-        """Return *value* if it can be a name."""
+    def checked(self, value: str) -> str:
+        """Return *value* if it can be a name, else raise ValueError."""
         from coordkit._core.cron import cron
 
-        try:
-            return cron("default", value, 0.0).name
-        except ValueError as error:
-            self.fail(printable(str(error)), param, ctx)
+        return cron("default", value, 0.0).name
 
-    def shell_complete(
-        self,
-        ctx: click.Context,
-        param: click.Parameter,  # noqa: ARG002 - click's
-        incomplete: str,
-    ) -> list[CompletionItem]:
-        """Return the names that were ever run and begin with *incomplete*."""
+    def known(self, session: Session) -> Iterable[str]:
+        """Return the names that were ever run."""
         from coordkit._core.cron import listing
 
-        try:
-            with ctx.ensure_object(Settings).session() as session:
-                engine = session._engine
-                found = engine.run(listing(session.namespace, engine.timeout))
-        except Exception:  # noqa: BLE001 - a key press is no place for an error
-            return []
-        return [
-            CompletionItem(name)
-            for name, _ in found
-            if name.startswith(incomplete) and name.isprintable()
-        ]
+        engine = session._engine
+        found = engine.run(listing(session.namespace, engine.timeout))
+        return [name for name, _ in found]
 
 
 NAME = CronName()
