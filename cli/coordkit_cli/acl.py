@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from coordkit import Session
 
 #: How scripts are run, and what a session asks besides.
-_ASKED = ("evalsha", "eval", "subscribe", "ping", "select", "client|setname")
+_ASKED = (
+    *("evalsha", "eval", "subscribe", "unsubscribe"),
+    *("ping", "select", "client|setname"),
+)
 #: How a client finds the nodes of a cluster, and follows a slot that moves.
 _IN_A_CLUSTER = ("cluster|slots", "asking")
 #: By the release that brought it: an older one refuses a line with a word it does not know.
@@ -87,15 +90,15 @@ def rules(
     read_only: bool = False,
 ) -> list[str]:
     """Return the words of an access list, for a server of this version."""
-    from coordkit._core.keys import LAYOUT, wake_prefix
+    from coordkit._core.keys import LAYOUT
 
     asked = [*_ASKED, *(_IN_A_CLUSTER if clustered else ())]
     asked += [c for since, more in _NEWER.items() if version >= since for c in more]
     called = scripted()
     if read_only:
         called &= READING
-        asked.remove("subscribe")
-    channels = "resetchannels" if read_only else f"&{wake_prefix(namespace)}*"
+        asked = [command for command in asked if "subscribe" not in command]
+    channels = "resetchannels" if read_only else f"&{LAYOUT}:{namespace}:*"
     allowed = [f"+{command}" for command in [*asked, *sorted(called - {*asked})]]
     return [f"~{LAYOUT}:{namespace}:*", channels, "-@all", *allowed]
 
