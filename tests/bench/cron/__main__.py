@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from cli.program import Program
 from sim import crontab
@@ -16,6 +14,7 @@ from support.processes import temporary_directory
 from support.servers import RedisServer
 
 from ..environment import environment
+from ..program import conclude, options, place
 from ..report import OURS, Bar, Report, Row
 from .hosts import HOSTS, PERIOD, SKEW, Hosts
 
@@ -94,21 +93,7 @@ BENCHES: dict[str, Callable[[Sizes, Report], None]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table; 1 if something happened that must never happen, else 0."""
-    parser = argparse.ArgumentParser(prog="python -m bench.cron", description=__doc__)
-    parser.add_argument(
-        "--quick", action="store_true", help="small sizes: does it run?"
-    )
-    parser.add_argument(
-        "--only",
-        choices=BENCHES,
-        action="append",
-        metavar="NAME",
-        help="simulated real",
-    )
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="all figures, and where"
-    )
-    given = parser.parse_args(argv)
+    given = options("cron", __doc__, BENCHES).parse_args(argv)
     with RedisServer() as server:
         where = environment(server.info("server"))
     report = Report([OURS])
@@ -116,16 +101,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         began = time.monotonic()
         BENCHES[name](QUICK if given.quick else FULL, report)
         print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
-    report.notes.append(
-        f"{where['cpu']}, {where['cores']} cores, {where['python']}, {where['server']}, "
-        f"{where['date'][:10]}."
-    )
-    print(report.markdown())
-    if given.json is not None:
-        report.write(given.json, where)
-    for violation in report.violations[:20]:
-        print(f"VIOLATION: {violation}", file=sys.stderr)
-    return 1 if report.violations else 0
+    report.notes.append(f"{place(where)}.")
+    return conclude(report, given.json, where)
 
 
 if __name__ == "__main__":
