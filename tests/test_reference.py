@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from coordkit_cli._exit import Exit
-from support import reference
+from support import matrix, reference
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -31,6 +31,14 @@ def test_every_exit_code_is_in_its_table() -> None:
     cells = [row.split("|")[1] for row in table.splitlines() if row.startswith("| ")]
     told = {int(code) for cell in cells for code in re.findall(r"\d+", cell)}
     assert told >= {int(code) for code in Exit}
+
+
+def test_the_matrix_of_signals_is_what_is_looked_at() -> None:
+    page = (ROOT / "docs" / "guard.md").read_text("utf-8")
+    there = page.partition("<!-- matrix -->\n")[2].partition("\n<!-- /matrix -->")[0]
+    assert there == matrix.table(
+        {cell: matrix.expected(*cell) for cell in matrix.CELLS}
+    )
 
 
 def anchors(page: Path) -> set[str]:
