@@ -39,6 +39,10 @@ COMMANDS = {
     "HGET": "2.0.0",
     "HMGET": "2.0.0",
     "HSET": "4.0.0",  # several fields
+    "LPUSH": "1.0.0",
+    "LRANGE": "1.0.0",
+    "LSET": "1.0.0",
+    "LTRIM": "1.0.0",
     "PEXPIRE": "2.6.0",
     "PTTL": "2.6.0",
     "PUBLISH": "2.0.0",

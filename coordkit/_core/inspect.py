@@ -70,7 +70,7 @@ def listing(namespace: str, timeout: float) -> Op[list[LockInfo]]:
         Call("index_list", (key,), (), timeout) for key in index_keys(namespace)
     )
     reply = yield from ask(Pipeline(calls, timeout))
-    members = sorted({text(m) for bucket in _values(reply.value) for m in bucket})
+    members = sorted({text(m) for bucket in values(reply.value) for m in bucket})
     names = [m.removeprefix("lock:") for m in members if m.startswith("lock:")]
     if not names:
         return []
@@ -208,7 +208,7 @@ def _meta(stored: str) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", meta) if isinstance(meta, dict) else {}
 
 
-def _values(values: Any) -> list[Any]:
+def values(values: Any) -> list[Any]:
     """Return the values of a pipeline; raise the first refusal among them."""
     for value in values:
         if isinstance(value, CoordError):

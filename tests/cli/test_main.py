@@ -43,6 +43,10 @@ def test_there_are_the_commands_that_are_promised() -> None:
         (),
         ("lock",),
         *(("lock", verb) for verb in LOCK_VERBS.split()),
+        ("cron",),
+        *(("cron", verb) for verb in ("run", "status", "history", "check")),
+        ("doctor",),
+        ("acl",),
         ("demo",),
         ("version",),
     }
@@ -112,6 +116,19 @@ def test_version_is_that_of_the_library(program: Program) -> None:
     assert {"python", "redis", "hiredis", "click", "platform"} < versions.keys()
     text = program.run("version").out.splitlines()
     assert [line.split()[0] for line in text] == [key for key in versions if key != "v"]
+
+
+def test_the_version_of_the_server_is_told_when_asked_for(
+    coordkit: Program, server: RedisServer
+) -> None:
+    (versions,) = coordkit.run("version", "--server", "--json").objects
+    name, number = versions["server"].split()
+    assert server.info()[f"{name.lower()}_version"] == number
+    at = f"redis://127.0.0.1:{free_port()}/0"
+    assert "is it running?" in coordkit.run("version", "--server", "--url", at).refused(
+        69
+    )
+    assert coordkit.run("version", "--url", at).code == 0
 
 
 def test_without_a_command_it_shows_its_help_as_an_error(program: Program) -> None:

@@ -2,49 +2,27 @@
 
 from __future__ import annotations
 
-import click
-from click.shell_completion import CompletionItem
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from .._output import printable
-from .._settings import Settings
+from .._name import Name
+
+if TYPE_CHECKING:
+    from coordkit import Session
 
 
-class LockName(click.ParamType[str]):
-    """What a lock may be called."""
+class LockName(Name):
+    """What a lock may be called; known are those that are held."""
 
-    name = "name"
-
-    def convert(
-        self,
-        value: str,
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> str:
-        """Return *value* if it can be a name."""
+    def checked(self, value: str) -> str:
+        """Return *value* if it can be a name, else raise ValueError."""
         from coordkit._core.keys import check_name
 
-        try:
-            return check_name(value)
-        except ValueError as error:
-            self.fail(printable(str(error)), param, ctx)
+        return check_name(value)
 
-    def shell_complete(
-        self,
-        ctx: click.Context,
-        param: click.Parameter,  # noqa: ARG002 - click's
-        incomplete: str,
-    ) -> list[CompletionItem]:
-        """Return the held locks whose names begin with *incomplete*."""
-        try:
-            with ctx.ensure_object(Settings).session() as session:
-                found = session.locks()
-        except Exception:  # noqa: BLE001 - a key press is no place for an error
-            return []
-        return [
-            CompletionItem(info.name)
-            for info in found
-            if info.name.startswith(incomplete) and info.name.isprintable()
-        ]
+    def known(self, session: Session) -> Iterable[str]:
+        """Return the names of the locks that are held."""
+        return [info.name for info in session.locks()]
 
 
 NAME = LockName()
