@@ -74,27 +74,26 @@ class Common:
         """Return the question whether another session, too, stands there by our name."""
         return office.namesake(self._named, self._id)
 
-    def _acquiring(
+    def acquiring(
         self,
         claim: Claim,
+        rid: str,
         new: Callable[[Claim, str, int, float, float], L],
-        made: list[L],
         *,
         timeout: float | None,
         queue: bool,
-    ) -> tuple[str, Op[L | None]]:
-        """Return what takes a lock, and its request id; the lease is *made*, and kept."""
-        rid, floor = self.rid(claim), self._highest.so_far(claim.keys.bucket)
+    ) -> Op[L | None]:
+        """Return the operation that takes a lock, to be run alone or as a part of another."""
+        floor = self._highest.so_far(claim.keys.bucket)
 
         def make(token: int, asked_at: float, lasts: float) -> L:
             self._highest.check(claim.name, claim.keys.bucket, token, floor)
             lease = new(claim, rid, token, asked_at, lasts)
-            made.append(lease)
             if self.keeper.add(lease, asked_at):
                 self._stir()
             return lease
 
-        return rid, lock.acquire(
+        return lock.acquire(
             claim,
             rid,
             make,
@@ -104,28 +103,27 @@ class Common:
             listening=self._listening(),
         )
 
-    def _joining(
+    def joining(
         self,
         circle: Circle,
         record: Record,
+        rid: str,
         new: Callable[[str, int, float], M],
-        made: list[M],
         *,
         replace: bool,
-    ) -> tuple[str, Op[M]]:
-        """Return what joins a group, and its request id; the member is *made*, and kept."""
-        rid, floor = self.listener(), self._highest.so_far(circle.keys.bucket)
+    ) -> Op[M]:
+        """Return the operation that joins a group."""
+        floor = self._highest.so_far(circle.keys.bucket)
 
         def make(token: int, asked_at: float) -> M:
             self._highest.check(circle.name, circle.keys.bucket, token, floor)
             member = new(rid, token, asked_at)
-            made.append(member)
             if self.keeper.add(member, asked_at):
                 self._stir()
             return member
 
         now = clock.now()
-        return rid, group.join(circle, record, rid, make, now=now, replace=replace)
+        return group.join(circle, record, rid, make, now=now, replace=replace)
 
     def _listening(self) -> bool:
         raise NotImplementedError

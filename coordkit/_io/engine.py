@@ -105,8 +105,14 @@ class Engine(Common):
         queue: bool,
     ) -> L | None:
         """Take a lock; *new* makes the lease.  See `_core.lock.acquire`."""
+        rid = self.rid(claim)
         made: list[L] = []
-        rid, op = self._acquiring(claim, new, made, timeout=timeout, queue=queue)
+
+        def noted(*what: Any) -> L:
+            made.append(new(*what))
+            return made[0]
+
+        op = self.acquiring(claim, rid, noted, timeout=timeout, queue=queue)
         return self._taken(
             op, made, self.release, lambda: lock.give_up(claim, rid, clock.now())
         )
@@ -125,8 +131,14 @@ class Engine(Common):
         replace: bool,
     ) -> M:
         """Become a member of a group; *new* makes the membership.  See `_core.group.join`."""
+        rid = self.listener()
         made: list[M] = []
-        rid, op = self._joining(circle, record, new, made, replace=replace)
+
+        def noted(*what: Any) -> M:
+            made.append(new(*what))
+            return made[0]
+
+        op = self.joining(circle, record, rid, noted, replace=replace)
         return self._taken(
             op,
             made,
@@ -264,8 +276,9 @@ class AsyncEngine(Common):
         queue: bool,
     ) -> Coroutine[Any, Any, L | None]:
         """Take a lock; *new* makes the lease.  See `_core.lock.acquire`."""
-        _, op = self._acquiring(claim, new, [], timeout=timeout, queue=queue)
-        return self.run(op)
+        return self.run(
+            self.acquiring(claim, self.rid(claim), new, timeout=timeout, queue=queue)
+        )
 
     def release(self, lease: LockLease, why: str = "") -> Coroutine[Any, Any, None]:
         """Give a lock back; *why* is for an election's history."""
@@ -282,8 +295,9 @@ class AsyncEngine(Common):
         replace: bool,
     ) -> Coroutine[Any, Any, M]:
         """Become a member of a group; *new* makes the membership.  See `_core.group.join`."""
-        _, op = self._joining(circle, record, new, [], replace=replace)
-        return self.run(op)
+        return self.run(
+            self.joining(circle, record, self.listener(), new, replace=replace)
+        )
 
     def leave(self, member: MemberLease) -> Coroutine[Any, Any, None]:
         """Be a member of a group no longer."""

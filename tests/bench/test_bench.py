@@ -200,7 +200,8 @@ def test_package_lists_its_benches() -> None:
         text=True,
         check=True,
     )
-    assert done.stdout.startswith("python -m bench.lock ")
+    assert "python -m bench.lock " in done.stdout
+    assert "python -m bench.guard " in done.stdout
 
 
 def test_environment_is_told() -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from coordkit._core import group, inspect, lock
+from coordkit._core.cron import Begun, Due, Plan, cron
 from coordkit._core.fence import Guard
 from coordkit._core.group import MemberLease
 from coordkit._core.inspect import LockInfo
@@ -16,7 +17,9 @@ from coordkit._core.keys import guard_key, lock_keys
 from coordkit._core.lock import LockLease
 from coordkit._core.members import Members
 from coordkit._core.ops import Call, Listen, Op, Wait
+from coordkit._core.runs import Seen
 from coordkit._core.terms import Leader
+from coordkit._core.ticks import Every, Turn
 from coordkit.errors import (
     CoordError,
     KeyConflict,
@@ -49,6 +52,7 @@ from core.props import (
 from core.script import Line, Stage
 
 KEYS = lock_keys("ns", "jobs")
+CRON = cron("ns", "jobs", 2.0)
 FENCE = Guard("jobs", guard_key("ns", "jobs"), 2.0)
 WAKE = "ck:1:ns:wake:"
 HELD = [b"held", 0, RID.encode(), 1000, b"7", b"1", b"me", b"{}"]
@@ -56,7 +60,11 @@ LED = led_by("me", term=7)
 HIS = led_by("him", term=7)
 VACANT = led_by(None)
 #: What has another value where an election is asked about.
-OF_A_LEADER: dict[Any, Any] = {"lock:jobs": "leader:jobs", 250: 0}
+OF_A_LEADER: dict[Any, Any] = {
+    "lock:jobs": "leader:jobs",
+    "cron:jobs": "election:jobs",
+    250: 0,
+}
 OF_A_GROUP: dict[Any, Any] = {
     "lock:jobs": "group:jobs",
     "ck:1:ns:news:leader:jobs": "ck:1:ns:news:group:jobs",
@@ -92,7 +100,6 @@ VALUES = {
     "why": "it is tired",
     "priority": 5,
     "preempt": 1,
-    "entry": "election:jobs",
     "channel": "ck:1:ns:news:leader:jobs",
     "heir": "you",
     "seq": 1,
@@ -103,6 +110,14 @@ VALUES = {
     "since": "+",
     "candidates": 1,
     "pause_ms": 60_000,
+    "tick": 120_000,
+    "attempt": 2,
+    "spec": "every 60 s",
+    "kept": 64,
+    "kept_ms": 400 * 86_400_000,
+    "entry": "cron:jobs",
+    "state": "failed",
+    "code": 3,
     "field": "total",
     "value": b"seven",
 }
@@ -151,6 +166,11 @@ def of_groups() -> list[Call]:
     ]
 
 
+def taking(tick: int, attempt: int) -> Op[Any]:
+    due, plan = Due(Turn(tick, tick + 1), attempt), Plan(Every(60))
+    return CRON._take(a_lease(Stage()), plan, "me", due, Seen(0, []))
+
+
 def calls() -> list[Call]:
     """Calls of every script, as the core makes them."""
     seen: Line = ("lock_info", HELD)
@@ -168,6 +188,9 @@ def calls() -> list[Call]:
         last_call(inspect.break_("jobs", "ns", WAKE, None, 2.0), seen),
         last_call(inspect.revoke("jobs", "ns", 2.0), seen),
         last_call(inspect.probe("ns", 2.0)),
+        last_call(CRON.look()),
+        last_call(taking(120_000, 2)),
+        last_call(CRON.end(RID, 3, patience=1.0)),
         last_call(FENCE.set("total", b"seven", TOKEN)),
         last_call(FENCE.get("total")),
     ]
@@ -292,7 +315,17 @@ def of_others() -> list[Word]:
     def revoking() -> Op[Any]:
         return inspect.revoke("jobs", "ns", 2.0)
 
+    def beginning() -> Op[Any]:
+        return taking(1, 1)
+
+    def ending() -> Op[Any]:
+        return CRON.end(RID, 0, patience=1.0)
+
     return [
+        Word("cron_take", [b"taken", b"5"], beginning, Begun),
+        Word("cron_take", [b"not held"], beginning, KeyConflict),
+        Word("cron_end", [b"ended"], ending, bool),
+        Word("cron_end", [b"gone"], ending, bool),
         Word("fence_check", [b"admitted", b"7"], admitting, None),
         Word("fence_check", [b"stale", b"9"], admitting, StaleToken),
         Word("lock_info", [b"free", 1], looking, None),

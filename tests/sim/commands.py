@@ -3,7 +3,8 @@ The commands a script may call: keys, strings, hashes, messages.
 
 Each is a function of the `Keyspace` and the arguments, all ``bytes``, and returns what
 Redis would reply: ``bytes``, ``int``, ``list``, `Status`, or None for nil.  What Redis
-refuses is a `ServerError` with its very words.  `sim.zcommands` has the sorted sets.
+refuses is a `ServerError` with its very words.  `sim.zcommands` has the sorted sets, `sim.lists`
+the lists.
 """
 
 from __future__ import annotations
@@ -51,7 +52,13 @@ def delete(db: Keyspace, *keys: bytes) -> Answer:
 
 def type_(db: Keyspace, key: bytes) -> Answer:
     """TYPE key"""
-    names = {bytes: b"string", dict: b"hash", ZSet: b"zset", type(None): b"none"}
+    names = {
+        bytes: b"string",
+        dict: b"hash",
+        list: b"list",
+        ZSet: b"zset",
+        type(None): b"none",
+    }
     return Status(names[type(db.live(key))])
 
 

@@ -1,7 +1,7 @@
 """
 The keys of a simulated Redis: values, their ends, and how numbers are spelled.
 
-Strings are ``bytes``, hashes are ``dict``, sorted sets are `ZSet`.  A key ends when the
+Strings are ``bytes``, hashes ``dict``, lists ``list``, sorted sets `ZSet`.  A key ends when the
 clock has *passed* its instant, as in Redis; time stands still while a script runs.
 """
 
@@ -65,7 +65,8 @@ class ZSet:
 
 
 Hash: TypeAlias = dict[bytes, bytes]
-Value: TypeAlias = bytes | Hash | ZSet
+List: TypeAlias = list[bytes]
+Value: TypeAlias = bytes | Hash | List | ZSet
 
 WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
 NOT_AN_INTEGER = "ERR value is not an integer or out of range"
@@ -101,6 +102,13 @@ class Keyspace:
         """The hash at *key*, or None; an error when it is something else."""
         value = self.live(key)
         if value is None or type(value) is dict:
+            return value
+        raise ServerError(WRONG_TYPE)
+
+    def list(self, key: bytes) -> List | None:
+        """The list at *key*, or None; an error when it is something else."""
+        value = self.live(key)
+        if value is None or type(value) is list:
             return value
         raise ServerError(WRONG_TYPE)
 

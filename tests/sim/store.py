@@ -25,12 +25,13 @@ from typing import Any
 
 from sim.commands import COMMANDS, Command, Status
 from sim.keyspace import Keyspace, ScriptBug, ServerError, spell
+from sim.lists import LISTS
 from sim.lua import machine
 from sim.zcommands import ZCOMMANDS
 
 __all__ = ["ScriptBug", "ServerError", "Store"]
 
-_KNOWN: dict[bytes, Command] = COMMANDS | ZCOMMANDS
+_KNOWN: dict[bytes, Command] = COMMANDS | LISTS | ZCOMMANDS
 
 LONGEST_TUPLE = 1000
 """A longer list goes to Lua as a table: it would not fit on Lua's stack."""
