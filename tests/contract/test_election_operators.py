@@ -335,10 +335,9 @@ async def test_a_campaign_whose_answer_was_lost_does_not_end_a_pause(
 
 @everywhere
 async def test_every_election_of_the_namespace_is_listed(
-    api: Api, place: Place, s: AsyncSession, s2: AsyncSession, namespace: str
+    s: AsyncSession, s2: AsyncSession, elsewhere: AsyncSession
 ) -> None:
     assert await s.elections() == []
-    elsewhere = api.session(place.where(api), namespace=f"{namespace}.x")
     async with (
         s.election("led").campaign() as term,
         elsewhere.election("theirs").campaign(),

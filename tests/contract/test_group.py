@@ -114,9 +114,8 @@ async def test_every_change_raises_the_version_by_one(s: AsyncSession) -> None:
 
 @on_redis
 async def test_groups_do_not_touch_each_other_nor_anything_else(
-    api: Api, place: Place, s: AsyncSession, namespace: str
+    s: AsyncSession, elsewhere: AsyncSession
 ) -> None:
-    elsewhere = api.session(place.where(api), namespace=f"{namespace}.x")
     async with (
         s.group("a").join("w1"),
         s.group("b").join("w2"),
