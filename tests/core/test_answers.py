@@ -28,6 +28,7 @@ from coordkit.errors import (
     NoLeader,
     Reason,
     StaleToken,
+    Unreachable,
 )
 from core.lua import SCRIPTS
 from core.props import (
@@ -59,6 +60,7 @@ HELD = [b"held", 0, RID.encode(), 1000, b"7", b"1", b"me", b"{}"]
 LED = led_by("me", term=7)
 HIS = led_by("him", term=7)
 VACANT = led_by(None)
+PAUSED = look("paused", paused=("", "op"))
 #: What has another value where an election is asked about.
 OF_A_LEADER: dict[Any, Any] = {
     "lock:jobs": "leader:jobs",
@@ -110,6 +112,8 @@ VALUES = {
     "since": "+",
     "candidates": 1,
     "pause_ms": 60_000,
+    "pause": "a pause",
+    "by_ms": 1_700_000_104_000,
     "tick": 120_000,
     "attempt": 2,
     "spec": "every 60 s",
@@ -147,8 +151,10 @@ def of_elections() -> list[Call]:
         last_call(OFFICE.info()),
         last_call(OFFICE.revoke("it is tired", None), looked),
         last_call(OFFICE.transfer("you", "me", "it is tired"), ("election_look", HIS)),
-        last_call(OFFICE.pause("me", 60.0, "it is tired")),
-        last_call(OFFICE.resume("me")),
+        last_call(
+            OFFICE.pause(RID, "me", 60.0, "it is tired"), ("election_look", VACANT)
+        ),
+        last_call(OFFICE.resume("me"), ("election_look", PAUSED)),
     ]
 
 
@@ -343,7 +349,7 @@ def of_offices() -> list[Word]:
         return OFFICE.transfer("you", "me", "")
 
     def pausing() -> Op[Any]:
-        return OFFICE.pause("me", None, "")
+        return OFFICE.pause(RID, "me", None, "")
 
     led: Line = ("election_look", LED)
     again: tuple[Line, ...] = (("election_look", VACANT),)
@@ -351,13 +357,14 @@ def of_offices() -> list[Word]:
     return [
         Word("election_look", LED, OFFICE.leader, Leader),
         Word("election_look", VACANT, OFFICE.leader, None),
-        Word("election_look", look("paused", paused=("", "op")), OFFICE.leader, None),
+        Word("election_look", PAUSED, OFFICE.leader, None),
         Word(transfer, [b"asked"], transferring, Leader),
         Word(transfer, [b"not held"], transferring, NoLeader, again),
         Word(transfer, [b"nobody"], transferring, NoCandidate),
         Word(transfer, [b"several"], transferring, NoCandidate),
         Word(pause, [b"paused"], pausing, None),
         Word(pause, [b"asked"], pausing, Leader, (led,)),
+        Word(pause, [b"late"], pausing, Unreachable),
         Word(resume, [b"resumed"], lambda: OFFICE.resume("me"), None),
         Word(resume, [b"not paused"], lambda: OFFICE.resume("me"), None),
     ]
@@ -423,8 +430,9 @@ def test_every_word_means_what_it_should(word: Word) -> None:
     lines: list[Line] = [(word.script, word.answer), *word.then]
     if word.script in {"lock_break", "lock_revoke"}:
         lines.insert(0, ("lock_info", HELD))
-    if word.script == "election_transfer":
-        lines.insert(0, ("election_look", HIS))
+    if word.script in {"election_transfer", "election_pause", "election_resume"}:
+        looked = PAUSED if word.script == "election_resume" else HIS
+        lines.insert(0, ("election_look", looked))
     assert meaning(word.op(), lines) is word.means
 
 
