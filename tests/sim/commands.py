@@ -4,7 +4,7 @@ The commands a script may call: keys, strings, hashes, messages.
 Each is a function of the `Keyspace` and the arguments, all ``bytes``, and returns what
 Redis would reply: ``bytes``, ``int``, ``list``, `Status`, or None for nil.  What Redis
 refuses is a `ServerError` with its very words.  `sim.zcommands` has the sorted sets, `sim.lists`
-the lists.
+the lists, `sim.streams` the streams.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from sim.keyspace import (
     Keyspace,
     ScriptBug,
     ServerError,
+    Stream,
     ZSet,
     parse_int,
 )
@@ -56,6 +57,7 @@ def type_(db: Keyspace, key: bytes) -> Answer:
         bytes: b"string",
         dict: b"hash",
         list: b"list",
+        Stream: b"stream",
         ZSet: b"zset",
         type(None): b"none",
     }

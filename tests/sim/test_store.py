@@ -48,6 +48,14 @@ score = st.sampled_from(
 bound = score | score.map("({}".format)
 
 
+entry_id = st.sampled_from(
+    ["0-0", "0-1", "1-1", "1-2", "2-0", "5", f"{2**64 - 1}-{2**64 - 1}", "x", "1-x"]
+)
+id_bound = st.sampled_from(
+    ["-", "+", "0", "1", "(1-1", "1-2", "(2", "(0-0", "x", f"({2**64 - 1}-{2**64 - 1}"]
+)
+
+
 def _command(word: str, *parts: st.SearchStrategy[Any]) -> st.SearchStrategy[Words]:
     """One command; a part draws a word, or a tuple of words."""
     return st.tuples(*parts).map(
@@ -103,6 +111,9 @@ COMMAND = st.one_of(
     _command("LRANGE", key, count, count),
     _command("LTRIM", key, count, count),
     _command("LSET", key, count, name),
+    _command("XADD", key, _options("MAXLEN 2"), entry_id, _some(name, text)),
+    _command("XLEN", key),
+    _command("XRANGE", key, id_bound, id_bound),
     _command("ZADD", key, _options("NX", "XX", "gt", "LT"), _some(score, name)),
     _command("ZADD", key, _some(score, name)),
     _command("ZREM", key, _some(name)),
@@ -206,6 +217,16 @@ def test_commands_answer_as_the_servers(
         "return cjson.encode({1, 2.5, 'x', {a = true}})",
         'return cjson.decode(\'{"a": [1, {"b": "c"}]}\').a[2].b',
         "return redis.sha1hex('x')",
+        """
+        local ids = {}
+        for i = 1, 3 do ids[i] = redis.call('XADD', KEYS[1], '*', 'n', i) end
+        return {ids[1] < ids[3] or #ids[1] < #ids[3], redis.call('XLEN', KEYS[1])}
+        """,
+        """
+        redis.call('XADD', KEYS[1], '9999999999999-5', 'n', 1)
+        local id = redis.call('XADD', KEYS[1], '*', 'n', 2)
+        return {id, redis.call('XRANGE', KEYS[1], '-', '+')[2][2][2]}
+        """,
         "return {tostring(1e15), string.format('%.0f', 2^53), tonumber('1e3')}",
         "return string.rep('\\0\\255', 3)",
         "local t = {} for i = 1, 2000 do t[i] = i end return t",
