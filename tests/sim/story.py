@@ -215,7 +215,7 @@ def _round(client: Client, ledger: Ledger, keeper: Keeper, rid: str) -> Scenario
         if rng.random() < 0.1:
             keeper.drop(lease)  # as if this process were frozen: the lease runs out
             yield rng.uniform(0.5, 2)
-        yield from _work(client, ledger, lease)
+        yield from work(client, ledger, lease)
         if rng.random() < 0.25:
             return  # walks away: the lease runs out
         grant.released = client.world.now
@@ -228,7 +228,7 @@ def _round(client: Client, ledger: Ledger, keeper: Keeper, rid: str) -> Scenario
         keeper.drop(lease)
 
 
-def _work(client: Client, ledger: Ledger, lease: LockLease) -> Scenario[None]:
+def work(client: Client, ledger: Ledger, lease: LockLease) -> Scenario[None]:
     rng = client.world.rng
     careless = rng.random() < 0.4  # does not look at the lease before it writes
     for _ in range(rng.randrange(4)):
@@ -271,11 +271,11 @@ def episode(
     world.run(world.now + 8)
     ledger.look()
     ledger.check()
-    _takes_at_once(world, ledger)
+    takes_at_once(world, ledger)
     return ledger
 
 
-def _takes_at_once(world: World, ledger: Ledger) -> None:
+def takes_at_once(world: World, ledger: Ledger) -> None:
     """All that was wrong is over: a newcomer must find the lock free."""
     client = world.client("newcomer")
     keeper, rid = keeper_of(client), client.rid(ledger.claim.mode)
