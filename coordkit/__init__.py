@@ -12,9 +12,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ._core.inspect import Holder, LockInfo
     from ._core.lease import State
+    from ._core.observe import Resumed, Suspended
+    from ._core.ring_change import Move
+    from ._core.ring_history import RingDiff
+    from ._core.ring_ketama import Migration
+    from ._core.ring_local import Location
+    from ._core.ring_node import Node
+    from ._core.ring_read import RingInfo
+    from ._core.ring_snapshot import Range
+    from ._core.ring_stats import NodeShare, RingStats
+    from ._core.ring_write import RingChange
     from ._io.loss import AsyncLost, Lost
     from .errors import (
         CoordError,
+        DamagedRing,
         EmptyRing,
         FenceRegression,
         KeyConflict,
@@ -22,10 +33,14 @@ if TYPE_CHECKING:
         LeaseLost,
         LockTimeout,
         NoLeader,
+        NoNode,
         NotHeld,
         NotPermitted,
+        Overloaded,
         Reason,
         Refused,
+        RingChanged,
+        StaleRing,
         StaleToken,
         Unreachable,
         Unsupported,
@@ -34,6 +49,8 @@ if TYPE_CHECKING:
     from .lease import AsyncLease, Lease
     from .lock import Acquiring, AsyncLock, Lock
     from .lock_all import AsyncLeases, AsyncLockAll, Leases, LockAll
+    from .plan import AsyncPlan, Plan
+    from .ring import AsyncRing, Ring
     from .session import AsyncSession, Session
 else:
     from importlib import import_module
@@ -41,9 +58,20 @@ else:
     _FROM = {
         "._core.inspect": ("Holder", "LockInfo"),
         "._core.lease": ("State",),
+        "._core.observe": ("Resumed", "Suspended"),
+        "._core.ring_change": ("Move",),
+        "._core.ring_history": ("RingDiff",),
+        "._core.ring_ketama": ("Migration",),
+        "._core.ring_local": ("Location",),
+        "._core.ring_node": ("Node",),
+        "._core.ring_read": ("RingInfo",),
+        "._core.ring_snapshot": ("Range",),
+        "._core.ring_stats": ("NodeShare", "RingStats"),
+        "._core.ring_write": ("RingChange",),
         "._io.loss": ("AsyncLost", "Lost"),
         ".errors": (
             "CoordError",
+            "DamagedRing",
             "EmptyRing",
             "FenceRegression",
             "KeyConflict",
@@ -51,10 +79,14 @@ else:
             "LeaseLost",
             "LockTimeout",
             "NoLeader",
+            "NoNode",
             "NotHeld",
             "NotPermitted",
+            "Overloaded",
             "Reason",
             "Refused",
+            "RingChanged",
+            "StaleRing",
             "StaleToken",
             "Unreachable",
             "Unsupported",
@@ -63,6 +95,8 @@ else:
         ".lease": ("AsyncLease", "Lease"),
         ".lock": ("Acquiring", "AsyncLock", "Lock"),
         ".lock_all": ("AsyncLeases", "AsyncLockAll", "Leases", "LockAll"),
+        ".plan": ("AsyncPlan", "Plan"),
+        ".ring": ("AsyncRing", "Ring"),
         ".session": ("AsyncSession", "Session"),
     }
 
@@ -90,8 +124,11 @@ __all__ = [
     "AsyncLock",
     "AsyncLockAll",
     "AsyncLost",
+    "AsyncPlan",
+    "AsyncRing",
     "AsyncSession",
     "CoordError",
+    "DamagedRing",
     "EmptyRing",
     "Fence",
     "FenceRegression",
@@ -101,19 +138,37 @@ __all__ = [
     "Lease",
     "LeaseLost",
     "Leases",
+    "Location",
     "Lock",
     "LockAll",
     "LockInfo",
     "LockTimeout",
     "Lost",
+    "Migration",
+    "Move",
     "NoLeader",
+    "NoNode",
+    "Node",
+    "NodeShare",
     "NotHeld",
     "NotPermitted",
+    "Overloaded",
+    "Plan",
+    "Range",
     "Reason",
     "Refused",
+    "Resumed",
+    "Ring",
+    "RingChange",
+    "RingChanged",
+    "RingDiff",
+    "RingInfo",
+    "RingStats",
     "Session",
+    "StaleRing",
     "StaleToken",
     "State",
+    "Suspended",
     "Unreachable",
     "Unsupported",
     "__version__",

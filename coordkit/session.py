@@ -23,6 +23,8 @@ from ._core import inspect as _inspect
 from ._core.claim import lock_options
 from ._core.inspect import LockInfo
 from ._core.keys import check_name, check_namespace
+from ._core.ring import listing as _rings
+from ._core.ring_read import RingInfo
 from ._core.span import LONGEST_CALL, seconds
 from ._io.connect import async_source, source
 from ._io.engine import AsyncEngine, Engine
@@ -30,6 +32,7 @@ from ._io.fork import OfOneProcess
 from .fence import AsyncFence, Fence
 from .lock import AsyncLock, Lock
 from .lock_all import AsyncLockAll, LockAll
+from .ring import AsyncRing, Ring, staleness_seconds
 from .singleton import Busy, async_singleton, singleton
 
 P = ParamSpec("P")
@@ -39,6 +42,8 @@ DEFAULT_URL = "redis://localhost:6379/0"
 DEFAULT_TTL = 30.0
 #: How long a waiter's place outlives it: a crash in the queue costs the others so much.
 DEFAULT_WAITER_TTL = 3.0
+#: A ring may be gone by for so long without an answer of the server.
+DEFAULT_STALENESS = 30.0
 
 
 class Session(OfOneProcess):
@@ -140,6 +145,22 @@ class Session(OfOneProcess):
     def fence(self, name: str) -> Fence:
         """Return the fence *name*, which checks tokens; nothing is sent."""
         return Fence(self._engine, name)
+
+    def ring(
+        self, name: str, *, max_staleness: float | timedelta = DEFAULT_STALENESS
+    ) -> Ring:
+        """
+        Return the ring *name*, which maps keys to nodes; nothing is sent.
+
+        *max_staleness*: when the server was silent for so many seconds, lookups refuse
+        to answer.  A ring that was looked at once is kept fresh until the session is
+        closed, in one thread or task for all.
+        """
+        return Ring(self._engine, name, staleness_seconds(max_staleness))
+
+    def rings(self) -> list[RingInfo]:
+        """Return every ring of the namespace, by name, without SCAN."""
+        return self._engine.run(_rings(self.namespace, self._engine.timeout))
 
     def singleton(
         self,
@@ -289,6 +310,22 @@ class AsyncSession(OfOneProcess):
     def fence(self, name: str) -> AsyncFence:
         """Return the fence *name*, which checks tokens; nothing is sent."""
         return AsyncFence(self._engine, name)
+
+    def ring(
+        self, name: str, *, max_staleness: float | timedelta = DEFAULT_STALENESS
+    ) -> AsyncRing:
+        """
+        Return the ring *name*, which maps keys to nodes; nothing is sent.
+
+        *max_staleness*: when the server was silent for so many seconds, lookups refuse
+        to answer.  A ring that was looked at once is kept fresh until the session is
+        closed, in one thread or task for all.
+        """
+        return AsyncRing(self._engine, name, staleness_seconds(max_staleness))
+
+    async def rings(self) -> list[RingInfo]:
+        """Return every ring of the namespace, by name, without SCAN."""
+        return await self._engine.run(_rings(self.namespace, self._engine.timeout))
 
     def singleton(
         self,

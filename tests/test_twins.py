@@ -17,6 +17,8 @@ from coordkit import (
     AsyncLock,
     AsyncLockAll,
     AsyncLost,
+    AsyncPlan,
+    AsyncRing,
     AsyncSession,
     Fence,
     Lease,
@@ -24,6 +26,8 @@ from coordkit import (
     Lock,
     LockAll,
     Lost,
+    Plan,
+    Ring,
     Session,
 )
 from coordkit._io import (
@@ -47,6 +51,8 @@ TWINS: list[tuple[Any, Any]] = [
     (Leases, AsyncLeases),
     (Fence, AsyncFence),
     (Lost, AsyncLost),
+    (Ring, AsyncRing),
+    (Plan, AsyncPlan),
 ]
 #: What stands behind them: the same names and parameters; how it works differs.
 INNER_TWINS: list[tuple[Any, Any]] = [
@@ -58,6 +64,7 @@ INNER_TWINS: list[tuple[Any, Any]] = [
     (cluster.ClusterWires, cluster.AsyncClusterWires),
     (blocking.Blocking, aio.Aio),
     (blocking.KeeperThread, aio.KeeperTask),
+    (blocking.FollowerThread, aio.FollowerTask),
 ]
 
 
@@ -68,12 +75,16 @@ def pairs(twins: list[tuple[Any, Any]]) -> pytest.MarkDecorator:
 
 #: What asks the server, or waits: a coroutine on the asyncio side, and nothing else is.
 ASKS = {
-    *("Session.close", "Session.locks", "Session.ping"),
+    *("Session.close", "Session.locks", "Session.ping", "Session.rings"),
     *("Lock.break_", "Lock.info", "Lock.revoke", "Lock.try_acquire"),
     *("Lease.release", "Lease.renew", "Leases.release"),
     "LockAll.try_acquire",
     *("Fence.check", "Fence.get", "Fence.seen", "Fence.set"),
     "Lost.wait",
+    *("Ring.add", "Ring.create", "Ring.delete", "Ring.import_", "Ring.plan"),
+    *("Ring.diff", "Ring.export", "Ring.info", "Ring.refresh", "Ring.verify"),
+    *("Ring.assign", "Ring.loads", "Ring.release", "Ring.remove", "Ring.reweight"),
+    "Plan.apply",
 }
 #: Where docstrings must differ, and why.
 SAID_OTHERWISE = {
@@ -83,6 +94,7 @@ SAID_OTHERWISE = {
 #: Where parameters must differ, and why.
 CALLED_OTHERWISE = {
     "KeeperThread.stop": "a thread may not end in time; a task is cancelled",
+    "FollowerThread.stop": "likewise",
 }
 #: Where annotations differ beyond the names of the twins, and why.
 TYPED_OTHERWISE = {

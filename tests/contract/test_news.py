@@ -48,9 +48,7 @@ class Board:
                     yield word.decode()
 
         subject = Subject(self.channel, ask, read)
-        return stream(
-            session, observe(subject, session._engine.listener(), every=every)
-        )
+        return stream(session, observe(subject, session._engine.rid(), every=every))
 
 
 async def promptly(telling: Any, expected: Any) -> None:

@@ -8,18 +8,36 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from coordkit._core import inspect, lock
+from coordkit._core import inspect, lock, ring, ring_load, ring_write
 from coordkit._core.cron import Begun, Due, Plan, cron
 from coordkit._core.fence import Guard
 from coordkit._core.inspect import LockInfo
 from coordkit._core.keys import guard_key, lock_keys
 from coordkit._core.lock import LockLease
 from coordkit._core.ops import Call, Listen, Op, Wait
+from coordkit._core.ring_history import RingDiff, diff
+from coordkit._core.ring_node import Node, node_record
+from coordkit._core.ring_read import read_call
+from coordkit._core.ring_snapshot import pack
+from coordkit._core.ring_verify import verify
+from coordkit._core.ring_write import RingChange
 from coordkit._core.runs import Seen
 from coordkit._core.ticks import Every, Turn
-from coordkit.errors import CoordError, KeyConflict, LeaseLost, Reason, StaleToken
+from coordkit.errors import (
+    CoordError,
+    EmptyRing,
+    KeyConflict,
+    LeaseLost,
+    Overloaded,
+    Reason,
+    Refused,
+    RingChanged,
+    StaleToken,
+)
+from core import rings
 from core.lua import SCRIPTS
 from core.props import BUSY, ENDS, RID, TAKEN, TOKEN, a_claim, a_lease, wanting
+from core.rings import RING, a_writer
 from core.script import Line, Stage
 
 KEYS = lock_keys("ns", "jobs")
@@ -65,6 +83,29 @@ VALUES = {
     "value": b"seven",
 }
 
+OLD = rings.a_ring(3)
+MADE = rings.made_up(OLD, add={"n3": 1.0})
+#: So many points that they are laid ready beside the old ones.
+LARGE = rings.made_up(rings.bare(slots=8192), add={f"n{i}": 1.0 for i in range(9)})
+OF_RINGS = VALUES | {
+    "birth": rings.BIRTH,
+    "version": OLD.version,
+    "packed": pack(MADE.new),
+    "channel": "ck:1:ns:news:ring:jobs",
+    "member": "ring:jobs",
+    "change": '{"add":["n3"]}',
+    "moved": 256,
+    "moves": ring_write.moves_text(MADE.moves),
+    "ready": 0,
+    "seen": f"{rings.BIRTH} {OLD.version}",
+    "whole": 1,
+    "first": "-inf",
+    "last": "+inf",
+    "key": b"user:42",
+    "fine": 0xDC1FE,  # its hash begins so
+    "c": "1.25",
+}
+
 
 def last_call(op: Op[Any], *lines: Line) -> Call:
     """The script that *op* calls after these lines."""
@@ -102,6 +143,22 @@ def calls() -> list[Call]:
         last_call(CRON.end(RID, 3, patience=1.0)),
         last_call(FENCE.set("total", b"seven", TOKEN)),
         last_call(FENCE.get("total")),
+        *calls_of_rings(),
+    ]
+
+
+def calls_of_rings() -> list[Call]:
+    drawn = ring_write.points_of(MADE)
+    return [
+        ring_write.commit_call(RING, RID, "me", MADE, drawn),
+        next(ring_write.stage_calls(RING, RID, LARGE.new)),
+        read_call(RING, OLD),
+        last_call(diff(RING, OLD.version, None)),
+        last_call(verify(RING), ("ring_read", rings.whole(OLD))),
+        last_call(ring.delete(RING, RID)),
+        last_call(ring_load.assign(RING, "user:42", 1.25)),
+        last_call(ring_load.release(RING, "user:42", RID)),
+        last_call(ring_load.loads(RING)),
     ]
 
 
@@ -133,8 +190,29 @@ def test_every_key_stands_where_the_header_says(call: Call) -> None:
 
 @each_call
 def test_every_argument_stands_where_the_header_says(call: Call) -> None:
-    expected = {n: VALUES[word] for n, word in positions(call.script, "ARGV").items()}
-    assert dict(enumerate(call.args, 1)) == expected
+    values, given = VALUES, call.args
+    if call.script.startswith("ring_"):
+        values = OF_RINGS | {"lists": lengths(call)}
+    described = positions(call.script, "ARGV")
+    if call.script in LISTS:
+        given = given[: len(described)]
+    assert dict(enumerate(given, 1)) == {
+        n: values[word] for n, word in described.items()
+    }
+
+
+#: They take as many arguments more as there are.
+LISTS = {"ring_commit", "ring_stage"}
+
+
+def lengths(call: Call) -> str:
+    """How long the lists are that follow in a commit; and they must be these."""
+    gone, come, _ = ring_write.points_of(MADE)
+    flat = [x for point in come for x in point]
+    if call.script == "ring_commit":
+        assert call.args[12:14] == ("birth", rings.BIRTH)
+        assert call.args[32:] == ("n3", node_record(Node("n3")), *gone, *flat)
+    return f"20 2 0 {len(gone)} {len(flat)}"
 
 
 # -- what is answered --------------------------------------------------------------
@@ -149,6 +227,7 @@ class Word(NamedTuple):
     #: the type of the result or of the error, or the reason of a loss
     means: Any
     then: tuple[Line, ...] = ()
+    before: tuple[Line, ...] = ()
 
     @property
     def word(self) -> str:
@@ -192,6 +271,8 @@ def of_locks(kind: str) -> list[Word]:
 
 
 def of_others() -> list[Word]:
+    held: Line = ("lock_info", HELD)
+
     def admitting() -> Op[Any]:
         return FENCE.check(7)
 
@@ -220,14 +301,71 @@ def of_others() -> list[Word]:
         Word("lock_info", [b"free", 1], looking, None),
         Word("lock_info", HELD, looking, LockInfo),
         Word("lock_info", SHARED, looking, LockInfo),
-        Word("lock_break", [b"broken"], breaking, LockInfo),
-        Word("lock_break", [b"not held"], breaking, None),
-        Word("lock_revoke", [b"asked"], revoking, LockInfo),
-        Word("lock_revoke", [b"not held"], revoking, None),
+        Word("lock_break", [b"broken"], breaking, LockInfo, (), (held,)),
+        Word("lock_break", [b"not held"], breaking, None, (), (held,)),
+        Word("lock_revoke", [b"asked"], revoking, LockInfo, (), (held,)),
+        Word("lock_revoke", [b"not held"], revoking, None, (), (held,)),
     ]
 
 
-WORDS = [*of_locks("lock"), *of_locks("share"), *of_others()]
+def of_rings() -> list[Word]:
+    seen: Line = ("ring_read", rings.whole(OLD))
+    log = [b"log", rings.meta(OLD), []]
+    staged = [("ring_stage", [b"staged", 0])] * 3
+
+    def committing() -> Op[Any]:
+        return ring.commit(RING, MADE, a_writer())
+
+    def reading() -> Op[Any]:
+        return ring.read(RING, OLD)
+
+    def history() -> Op[Any]:
+        return diff(RING, OLD.version, None)
+
+    def deleting() -> Op[Any]:
+        return ring.delete(RING, RID)
+
+    def assigning() -> Op[Any]:
+        return ring_load.assign(RING, "user:42", 1.25)
+
+    def releasing() -> Op[Any]:
+        return ring_load.release(RING, "user:42", RID)
+
+    return [
+        Word("ring_commit", rings.committed(MADE.new), committing, RingChange),
+        Word("ring_commit", [b"changed", b"9"], committing, RingChanged),
+        Word("ring_commit", [b"unready"], committing, Refused),
+        Word(
+            "ring_stage",
+            [b"staged", 0],
+            lambda: ring.commit(RING, LARGE, a_writer()),
+            RingChange,
+            (*staged, ("ring_commit", rings.committed(LARGE.new))),
+        ),
+        Word("ring_read", rings.SAME, reading, ring.Seen),
+        Word("ring_read", rings.whole(OLD), reading, ring.Seen),
+        Word("ring_read", rings.NONE, reading, None),
+        Word("ring_log", log, history, RingDiff),
+        Word("ring_log", rings.NONE, history, EmptyRing),
+        Word(
+            "ring_points",
+            [b"points", rings.BIRTH.encode(), b"1", []],
+            lambda: verify(RING),
+            list,
+            (("ring_log", log), ("index_list", [])),
+            (seen,),
+        ),
+        Word("ring_delete", [b"deleted"], deleting, bool),
+        Word("ring_delete", rings.NONE, deleting, bool),
+        Word("ring_assign", [b"assigned", b"n1"], assigning, str),
+        Word("ring_assign", [b"overloaded", 8, b"9"], assigning, Overloaded),
+        Word("ring_assign", rings.NONE, assigning, EmptyRing),
+        Word("ring_release", [b"released", b"n1"], releasing, str),
+        Word("ring_release", [b"free"], releasing, None),
+    ]
+
+
+WORDS = [*of_locks("lock"), *of_locks("share"), *of_others(), *of_rings()]
 
 
 def test_every_word_of_every_script_is_known_here() -> None:
@@ -238,9 +376,7 @@ def test_every_word_of_every_script_is_known_here() -> None:
 
 @pytest.mark.parametrize("word", WORDS, ids=lambda word: f"{word.script}: {word.word}")
 def test_every_word_means_what_it_should(word: Word) -> None:
-    lines: list[Line] = [(word.script, word.answer), *word.then]
-    if word.script in {"lock_break", "lock_revoke"}:
-        lines.insert(0, ("lock_info", HELD))
+    lines = [*word.before, (word.script, word.answer), *word.then]
     assert meaning(word.op(), lines) is word.means
 
 
