@@ -10,6 +10,7 @@ the next plan, and finished by the next change that is not made in steps.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -76,17 +77,22 @@ class Plan(_Planned):
     _engine: Engine
 
     def apply(
-        self, *, max_move: float = 1.0, every: float | timedelta = 0.0
+        self,
+        *,
+        max_move: float = 1.0,
+        every: float | timedelta = 0.0,
+        told: Callable[[RingChange], object] | None = None,
     ) -> list[RingChange]:
         """
         Make the change; return each version that was made.
 
         With *max_move*, a share of all slots, it goes in steps that move no more than
-        that, *every* so many seconds.  What was interrupted goes on with a new plan: one
-        without a change finishes what is open.  `RingChanged` if somebody else has
-        changed the ring: what is done is done, and the rest is left.
+        that, *every* so many seconds; *told* is called after each of them.  What was
+        interrupted goes on with a new plan: one without a change finishes what is open.
+        `RingChanged` if somebody else has changed the ring: what is done is done, and
+        the rest is left.
         """
-        way = steps(max_move, every)
+        way = steps(max_move, every, told)
         op = apply_plan(self._ring, self._made, self._writer, way)
         return self._engine.run(op)
 
@@ -97,16 +103,21 @@ class AsyncPlan(_Planned):
     _engine: AsyncEngine
 
     async def apply(
-        self, *, max_move: float = 1.0, every: float | timedelta = 0.0
+        self,
+        *,
+        max_move: float = 1.0,
+        every: float | timedelta = 0.0,
+        told: Callable[[RingChange], object] | None = None,
     ) -> list[RingChange]:
         """
         Make the change; return each version that was made.
 
         With *max_move*, a share of all slots, it goes in steps that move no more than
-        that, *every* so many seconds.  What was interrupted goes on with a new plan: one
-        without a change finishes what is open.  `RingChanged` if somebody else has
-        changed the ring: what is done is done, and the rest is left.
+        that, *every* so many seconds; *told* is called after each of them.  What was
+        interrupted goes on with a new plan: one without a change finishes what is open.
+        `RingChanged` if somebody else has changed the ring: what is done is done, and
+        the rest is left.
         """
-        way = steps(max_move, every)
+        way = steps(max_move, every, told)
         op = apply_plan(self._ring, self._made, self._writer, way)
         return await self._engine.run(op)

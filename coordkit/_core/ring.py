@@ -95,9 +95,15 @@ class Steps(NamedTuple):
 
     max_move: float
     every: float
+    #: told of each version that was made
+    told: Callable[[RingChange], object] | None
 
 
-def steps(max_move: float, every: float | timedelta) -> Steps:
+def steps(
+    max_move: float,
+    every: float | timedelta,
+    told: Callable[[RingChange], object] | None,
+) -> Steps:
     """Return how a plan goes, if it can go so."""
     if isinstance(max_move, bool) or not isinstance(max_move, int | float):
         raise TypeError(
@@ -105,7 +111,7 @@ def steps(max_move: float, every: float | timedelta) -> Steps:
         )
     if not 0 < max_move <= 1:  # false for NaN too
         raise ValueError(f"max_move={max_move!r} is not a share: above 0, up to 1")
-    return Steps(max_move, seconds(every, "every", most=LONGEST_WAIT))
+    return Steps(max_move, seconds(every, "every", most=LONGEST_WAIT), told)
 
 
 def read(ring: RingId, known: Snapshot | None = None) -> Op[Seen | None]:
@@ -214,10 +220,12 @@ def apply_plan(
     ring: RingId, made: Draft, writer: Writer, way: Steps
 ) -> Op[list[RingChange]]:
     """
-    Make what was planned, step by step; return what each has made.
+    Make what was planned, step by step; return what each has made: nothing of nothing.
 
     `RingChanged` if somebody else has changed the ring: what is done is done.
     """
+    if made.old.nodes == made.new.nodes and not made.moved:
+        return []
     most = max(1, int(way.max_move * made.old.slots))
     at, change, done = made.old, made.change, list[RingChange]()
     clock = yield Rest(0.0)  # only tells the time
@@ -227,6 +235,8 @@ def apply_plan(
         its = writer._replace(rid=f"{writer.rid}{number_}")
         step = Draft(change, at, new)
         done.append((yield from commit(ring, step, its)))
+        if way.told is not None:
+            way.told(done[-1])
         at, change = new, Change()
     return done
 

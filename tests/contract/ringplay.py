@@ -26,7 +26,8 @@ async def known(ring: AsyncRing) -> AsyncRing:
 async def a_ring(s: AsyncSession, name: str = "shards", **shape: Any) -> AsyncRing:
     """Return a small ring of three nodes."""
     ring = s.ring(name)
-    await ring.create(**{"slots": 1024, **shape})
+    given: dict[str, Any] = {"slots": 1024, **shape}
+    await ring.create(**given)
     await ring.add(NODES)
     return await known(ring)
 

@@ -129,13 +129,14 @@ async def test_what_cannot_be_planned(s: AsyncSession) -> None:
     with pytest.raises(NoNode):
         await ring.plan(remove=["cache-9"])
     plan = await ring.plan(add={"cache-4": 1.0})
-    for way, error in (
+    ways: list[tuple[Any, type[Exception]]] = [
         ({"max_move": 0}, ValueError),
         ({"max_move": 2}, ValueError),
         ({"max_move": float("nan")}, ValueError),
         ({"every": -1}, ValueError),
         ({"every": "soon"}, TypeError),
-    ):
+    ]
+    for way, error in ways:
         with pytest.raises(error):
             await plan.apply(**way)
     assert (await known(ring)).version == 2

@@ -234,7 +234,7 @@ def planned(way: Steps, told: list[Seen] | None = None) -> Op[list[RingChange]]:
 
 def test_a_plan_is_one_change_unless_steps_are_asked_for() -> None:
     stage = Stage()
-    (change,) = stage.play(planned(Steps(1.0, 60.0)), [(Rest, None), DONE])
+    (change,) = stage.play(planned(Steps(1.0, 60.0, None)), [(Rest, None), DONE])
     assert (change.version, change.added) == (2, ("n3",))
     assert stage.now == 100
 
@@ -247,7 +247,9 @@ def test_a_plan_in_steps_rests_between_them() -> None:
     for n, version in enumerate(versions):
         lines += [(Rest, None)] if n else []
         lines.append(("ring_commit", rings.committed(version)))
-    changes = stage.play(planned(Steps(0.1, 60.0), told), lines)
+    made: list[RingChange] = []
+    changes = stage.play(planned(Steps(0.1, 60.0, made.append), told), lines)
+    assert changes == made
     assert [change.version for change in changes] == [2, 3, 4]
     assert [change.added for change in changes] == [("n3",), (), ()]
     assert [change.moved for change in changes] == [102, 102, len(MADE.moved) - 204]
@@ -258,6 +260,11 @@ def test_a_plan_in_steps_rests_between_them() -> None:
     assert [seen.snapshot.version for seen in told] == [2, 3, 4]
 
 
+def test_a_plan_of_nothing_makes_no_version() -> None:
+    nothing = made_up(OLD)
+    assert play(ring.apply_plan(RING, nothing, a_writer(), Steps(1, 0, None)), []) == []
+
+
 def test_a_plan_whose_version_has_passed_changes_nothing_more() -> None:
     first = next(MADE.steps(102))
     lines: list[Line] = [
@@ -266,11 +273,15 @@ def test_a_plan_whose_version_has_passed_changes_nothing_more() -> None:
         (Rest, None),
     ]
     with pytest.raises(RingChanged) as passed:
-        play(planned(Steps(0.1, 60.0)), [*lines, ("ring_commit", [b"changed", b"9"])])
+        play(
+            planned(Steps(0.1, 60.0, None)),
+            [*lines, ("ring_commit", [b"changed", b"9"])],
+        )
     assert (passed.value.expected, passed.value.version) == (2, 9)
     with pytest.raises(RingChanged, match="'jobs' is gone, no longer at version 1"):
         play(
-            planned(Steps(1.0, 0)), [(Rest, None), ("ring_commit", [b"changed", b"0"])]
+            planned(Steps(1.0, 0.0, None)),
+            [(Rest, None), ("ring_commit", [b"changed", b"0"])],
         )
 
 
@@ -291,7 +302,7 @@ def test_how_a_plan_cannot_go(
     max_move: Any, every: Any, error: type[Exception]
 ) -> None:
     with pytest.raises(error):
-        ring.steps(max_move, every)
+        ring.steps(max_move, every, None)
 
 
 @pytest.mark.parametrize(

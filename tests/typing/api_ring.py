@@ -56,7 +56,7 @@ def rings(s: Session) -> None:
     assert_type(plan, Plan)
     assert_type(ring.plan(), Plan)
     assert_type(plan.apply(), list[RingChange])
-    assert_type(plan.apply(max_move=0.05, every=MINUTE), list[RingChange])
+    assert_type(plan.apply(max_move=0.05, every=MINUTE, told=print), list[RingChange])
     what_is_planned(plan)
     lookups(ring)
     assert_type(ring.refresh(), int)
