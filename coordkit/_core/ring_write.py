@@ -18,8 +18,8 @@ from .ring_snapshot import FORMAT, Snapshot, pack, points, redrawn
 
 #: Moves that take more bytes are not kept in the log.
 LARGEST_MOVES = 262_144
-#: Points that one script writes: the server does nothing else for 2 ms or so.
-PART = 2000
+#: Points that one script lays ready: the server does nothing else for a millisecond.
+PART = 1000
 #: A change of more points than this is laid ready beside the old ones.
 MANY = 4000
 

@@ -311,7 +311,8 @@ def of_others() -> list[Word]:
 def of_rings() -> list[Word]:
     seen: Line = ("ring_read", rings.whole(OLD))
     log = [b"log", rings.meta(OLD), []]
-    staged = [("ring_stage", [b"staged", 0])] * 3
+    parts = len(list(ring_write.stage_calls(RING, RID, LARGE.new)))
+    staged: list[Line] = [("ring_stage", [b"staged", 0])] * (parts - 1)
 
     def committing() -> Op[Any]:
         return ring.commit(RING, MADE, a_writer())
