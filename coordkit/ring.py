@@ -88,7 +88,7 @@ class Ring(Lookups):
         meta: Mapping[str, Any] | None = None,
     ) -> RingChange:
         """
-        Add a node, or several at once: a mapping of weights, or `Node` objects.
+        Add a node, or several at once: names, a mapping of weights, `Node` objects.
 
         `KeyConflict` if the ring has a node of that name.
         """
@@ -236,7 +236,7 @@ class AsyncRing(Lookups):
         meta: Mapping[str, Any] | None = None,
     ) -> RingChange:
         """
-        Add a node, or several at once: a mapping of weights, or `Node` objects.
+        Add a node, or several at once: names, a mapping of weights, `Node` objects.
 
         `KeyConflict` if the ring has a node of that name.
         """

@@ -78,10 +78,15 @@ class Draft:
         """The slots that change hands, in order."""
         return changed_slots(_owners_then(self.old, self.new.nodes), self.new.owners)
 
+    @property
+    def owned(self) -> bool:
+        """Whether somebody owns the slots, before and after."""
+        return self.old.owned and self.new.owned
+
     @cached_property
     def moves(self) -> list[Move]:
         """What goes from where to where; what nobody owned before does not move."""
-        if not (self.old.owned and self.new.owned):
+        if not self.owned:
             return []
         return list(runs(self.old.table(), self.new.table(), self.moved))
 
@@ -91,7 +96,7 @@ class Draft:
 
         What the weights ask for, (1/2) Σ |w'ᵢ - wᵢ|, and at least what those have that go.
         """
-        if not (self.old.owned and self.new.owned):
+        if not self.owned:
             return 0.0
         before, after = _weights(self.old.nodes), _weights(self.new.nodes)
         names = before.keys() | after.keys()

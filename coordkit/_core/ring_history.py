@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import DamagedRing
@@ -14,7 +14,7 @@ from .reply import text
 from .ring import no_ring
 from .ring_change import Move, runs
 from .ring_read import RingId, RingInfo, info_of, pairs
-from .ring_write import RingChange, change_of, moves_of
+from .ring_write import RingChange, change_of, is_owned, moves_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +22,15 @@ class RingDiff:
     """
     What has changed from version *since* to version *until*.
 
-    *moves*: slots whose owner is another at the end than at the beginning.  *moved*:
-    the share of all slots that these are.
+    *moves*: slots whose owner is another at the end than at the beginning; none if nobody
+    owned the slots at some time in between.  *moved*: the share of all slots that these
+    are.
     """
 
     since: int
     until: int
     changes: tuple[RingChange, ...]
-    moves: tuple[Move, ...]
+    moves: tuple[Move, ...] = field(repr=False)
     moved: float
 
 
@@ -60,7 +61,7 @@ def diff(ring: RingId, since: int, until: int | None) -> Op[RingDiff]:
             f"version {since} of the ring {ring.name!r} is not in its log any more, "
             f"which reaches back to {oldest}"
         )
-    moves = list(_moves(ring.name, wanted))
+    moves = list(_moves(ring.name, wanted)) if all(map(is_owned, wanted)) else []
     moved = sum(move.slots for move in moves) / info.slots
     return RingDiff(since, until, tuple(changes), tuple(moves), moved)
 

@@ -43,8 +43,8 @@ class Node:
         return 0.0 if self.state == LEAVING else self.weight
 
 
-#: What `add` takes: several at once, with their weights or in full.
-Nodes: TypeAlias = Mapping[str, float] | Iterable[Node]
+#: What `add` takes but one name: a node in full, or several, with weights or without.
+Nodes: TypeAlias = Node | Mapping[str, float] | Iterable[str | Node]
 
 
 def check_node_name(name: str) -> str:
@@ -75,7 +75,9 @@ def check_weight(weight: float, node: str) -> float:
 def check_node(node: Node) -> Node:
     """Return *node* if a ring can have it."""
     if not isinstance(node, Node):
-        raise TypeError(f"a node is a Node, not {type(node).__name__}: {node!r:.80}")
+        raise TypeError(
+            f"a node is a name or a Node, not {type(node).__name__}: {node!r:.80}"
+        )
     capacity = node.capacity
     if capacity is not None:
         if isinstance(capacity, bool) or not isinstance(capacity, int):
@@ -112,14 +114,16 @@ def nodes_of(
         found = [Node(given, weight, zone, capacity, meta or {})]
     elif weight != 1.0 or zone or capacity is not None or meta:
         raise ValueError(
-            "weight, zone, capacity and meta are for a single node: for several, "
-            "give Node objects"
+            "weight, zone, capacity and meta are for a node that is named alone: "
+            "else, give Node objects"
         )
     elif isinstance(given, Mapping):
         weights = cast("Mapping[str, float]", given)
         found = [Node(name, each) for name, each in weights.items()]
+    elif isinstance(given, Node):
+        found = [given]
     else:
-        found = list(given)
+        found = [Node(each) if isinstance(each, str) else each for each in given]
     checked = [check_node(node) for node in found]
     once(node.name for node in checked)
     return tuple(checked)

@@ -18,6 +18,8 @@ from .ring_snapshot import FORMAT, Snapshot, pack, points, redrawn
 
 #: Moves that take more bytes are not kept in the log.
 LARGEST_MOVES = 262_144
+#: The moves of a change before or after which nobody owns anything.
+UNOWNED = "null"
 #: Points that one script lays ready: the server does nothing else for a millisecond.
 PART = 1000
 #: A change of more points than this is laid ready beside the old ones.
@@ -101,7 +103,7 @@ def commit_call(
             identity,
             _change_text(made.change),
             sum(move.slots for move in made.moves),
-            moves_text(made.moves),
+            moves_text(made.moves) if made.owned else UNOWNED,
             drawn.ready,
             " ".join(str(len(each)) for each in lists),
             *(x for each in lists for x in each),
@@ -172,6 +174,11 @@ def change_of(entry: list[Any]) -> RingChange:
         reweighted=tuple(change.get("reweight", ())),
         moved=int(fields["moved"]),
     )
+
+
+def is_owned(entry: list[Any]) -> bool:
+    """Return whether somebody owned the slots before and after a change of the log."""
+    return pairs(entry[1])["moves"] != UNOWNED
 
 
 def moves_of(entry: list[Any]) -> list[Move] | None:

@@ -98,6 +98,7 @@ async def test_a_plan_goes_in_steps(
     diff = await ring.diff(2)
     assert diff.moved == pytest.approx(plan.moved)
     assert list(diff.moves) == plan.moves
+    assert (await ring.diff(1)).moves == (), "nobody had the slots at first"
 
 
 async def test_an_interrupted_plan_is_finished_by_another(

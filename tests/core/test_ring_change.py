@@ -40,7 +40,7 @@ def test_a_change_is_checked_before_anything_is_sent() -> None:
         ({"remove": [""]}, ValueError, "0 bytes long"),
         ({"remove": ["a\n"]}, ValueError, "control character"),
         ({"reweight": {"a": 0}}, ValueError, "weight=0 of 'a' is not between"),
-        ({"add": ["a"]}, TypeError, "a node is a Node, not str"),
+        ({"add": [7]}, TypeError, "a node is a name or a Node, not int"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(

@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import json
+from itertools import combinations_with_replacement
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from coordkit._core import ring_write
 from coordkit._core.ring_change import Draft, Move
 from coordkit._core.ring_history import Watching, diff
 from coordkit._core.ring_read import RingInfo
 from coordkit._core.ring_snapshot import Snapshot
-from coordkit._core.ring_write import RingChange, change_of, moves_of, moves_text
+from coordkit._core.ring_write import (
+    RingChange,
+    change_of,
+    is_owned,
+    moves_of,
+    moves_text,
+)
 from coordkit.errors import DamagedRing, EmptyRing
 from core import rings
 from core.rings import RING, SLOTS, a_ring, bare, made_up
 from core.script import play
 
 
-def a_history() -> list[Draft]:
-    """Five versions."""
-    steps: list[dict[str, Any]] = [
-        {"add": {"a": 1.0, "b": 1.0}},
-        {"add": {"c": 1.0}},
-        {"remove": ["a"]},
-        {"add": {"a": 1.0}},
-        {"reweight": {"b": 3.0}},
-    ]
+def a_history(*steps: dict[str, Any]) -> list[Draft]:
+    """Make one change after another, of a ring without nodes at first."""
     at, made = bare(), list[Draft]()
     for step in steps:
         made.append(made_up(at, **step))
@@ -37,13 +35,19 @@ def a_history() -> list[Draft]:
     return made
 
 
-HISTORY = a_history()
+HISTORY = a_history(
+    {"add": {"a": 1.0, "b": 1.0}},
+    {"add": {"c": 1.0}},
+    {"remove": ["a"]},
+    {"add": {"a": 1.0}},
+    {"reweight": {"b": 3.0}},
+)
 NOW = HISTORY[-1].new
 LOG = [rings.entry(made) for made in HISTORY]
 
 
-def versions() -> list[Snapshot]:
-    return [bare(), *(made.new for made in HISTORY)]
+def versions(history: list[Draft] = HISTORY) -> list[Snapshot]:
+    return [bare(), *(made.new for made in history)]
 
 
 def log(entries: list[Any], now: Snapshot = NOW) -> list[Any]:
@@ -62,7 +66,9 @@ def test_an_entry_tells_the_change() -> None:
 
 
 def test_an_entry_keeps_the_moves() -> None:
-    for made, entry in zip(HISTORY, LOG, strict=True):
+    assert not is_owned(LOG[0]), "nobody had them before"
+    for made, entry in zip(HISTORY[1:], LOG[1:], strict=True):
+        assert is_owned(entry)
         found = moves_of(entry)
         assert found is not None
         assert sorted(found) == made.moves
@@ -86,22 +92,42 @@ def test_moves_that_are_too_many_are_left_out(monkeypatch: pytest.MonkeyPatch) -
 # -- between two versions ---------------------------------------------------------------------
 
 
-@given(st.integers(0, 5), st.integers(0, 5))
-def test_the_difference_is_what_the_snapshots_differ_in(a: int, b: int) -> None:
-    since, until = sorted((a, b))
-    found = play(diff(RING, since, until), [("ring_log", log(LOG[since:]))])
-    before, now = versions()[since].table(), versions()[until].table()
-    expected = [s for s in range(SLOTS) if before and before[s] != now[s]]
-    slots = [s for move in found.moves for s in range(move.first, move.last + 1)]
-    if (
-        since
-    ):  # before the first nodes nobody owned anything: nothing has moved from there
-        assert slots == expected
-        assert found.moved == len(expected) / SLOTS
-        assert all(before[m.first] == m.source for m in found.moves)
-        assert all(now[m.last] == m.target for m in found.moves)
+#: A ring that loses all its nodes on the way.
+EMPTIED = a_history(
+    {"add": {"a": 1.0}},
+    {"add": {"b": 1.0}},
+    {"remove": ["a", "b"]},
+    {"add": {"b": 1.0, "c": 3.0}},
+    {"reweight": {"c": 1.0}},
+)
+
+
+@pytest.mark.parametrize("history", [HISTORY, EMPTIED], ids=["filled", "emptied"])
+@pytest.mark.parametrize(
+    ("since", "until"), [*combinations_with_replacement(range(6), 2)]
+)
+def test_the_difference_is_what_the_snapshots_differ_in(
+    history: list[Draft], since: int, until: int
+) -> None:
+    entries = [rings.entry(made) for made in history[since:]]
+    found = play(
+        diff(RING, since, until), [("ring_log", log(entries, history[-1].new))]
+    )
+    tables = [each.table() for each in versions(history)[since : until + 1]]
+    before, now = tables[0], tables[-1]
+    expected = [s for s in range(SLOTS) if all(tables) and before[s] != now[s]]
+    assert [s for m in found.moves for s in range(m.first, m.last + 1)] == expected
+    assert found.moved == len(expected) / SLOTS
+    assert all(before[m.first] == m.source for m in found.moves)
+    assert all(now[m.last] == m.target for m in found.moves)
     assert [c.version for c in found.changes] == list(range(since + 1, until + 1))
     assert (found.since, found.until) == (since, until)
+
+
+def test_its_repr_can_be_read() -> None:
+    found = play(diff(RING, 2, 4), [("ring_log", log(LOG[2:]))])
+    assert "moved=" in repr(found)
+    assert "Move(" not in repr(found)
 
 
 def test_without_an_end_it_goes_up_to_now() -> None:

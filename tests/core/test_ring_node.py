@@ -74,7 +74,7 @@ def test_a_weight_is_a_number_above_nothing(
         (Node("a", capacity=True), TypeError, "is an int, not bool"),
         (Node("a", meta={"x": {1}}), ValueError, "cannot be stored as JSON"),
         (Node("a", meta={"x": "y" * 5000}), ValueError, "allowed are 4096"),
-        ("a", TypeError, "a node is a Node, not str"),
+        (7, TypeError, "a node is a name or a Node, not int: 7"),
     ],
 )
 def test_what_no_node_is(node: Any, error: type[Exception], says: str) -> None:
@@ -97,11 +97,21 @@ def test_each_is_named_once(names: list[str], says: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "given", ["a", ["a"], Node("a"), [Node("a")], {"a": 1.0}], ids=repr
+)
+def test_a_node_is_given_by_name_or_in_full(given: Any) -> None:
+    assert nodes_of(given) == (Node("a"),)
+
+
+@pytest.mark.parametrize("given", [{"a": 1.0}, ["a"], Node("a")])
+@pytest.mark.parametrize(
     "option", [{"weight": 2.0}, {"zone": "a"}, {"capacity": 3}, {"meta": {"a": 1}}]
 )
-def test_what_is_for_a_single_node_is_refused_for_several(option: Any) -> None:
+def test_what_is_for_a_single_node_is_refused_for_several(
+    given: Any, option: Any
+) -> None:
     with pytest.raises(ValueError, match="give Node objects"):
-        nodes_of({"a": 1.0}, **option)
+        nodes_of(given, **option)
 
 
 def test_weights_for_one_or_for_several() -> None:

@@ -48,7 +48,8 @@ def rings(s: Session) -> None:
         ring.add("cache-1", weight=2, zone="a", capacity=9, meta={"a": 1}), RingChange
     )
     ring.add({"cache-2": 1, "cache-3": 2.0})
-    ring.add([NODE])
+    ring.add([NODE, "cache-3"])
+    ring.add(NODE)
     assert_type(ring.remove("cache-1", "cache-2"), RingChange)
     assert_type(ring.reweight("cache-1", 3), RingChange)
     ring.reweight({"cache-1": 1, "cache-2": 0.5})
