@@ -29,9 +29,9 @@ from .aio import Aio, FollowerTask, KeeperTask
 from .awake import AsyncWakeLine
 from .blocking import Blocking, FollowerThread, KeeperThread
 from .cluster import AsyncClusterWires, ClusterWires
+from .common import Common, check_same
 from .connect import AsyncSource, Source
 from .line import Line
-from .process import Process, check_same
 from .wake import WakeLine
 from .wire import Wires
 
@@ -40,7 +40,7 @@ L = TypeVar("L", bound=LockLease)
 log = logging.getLogger("coordkit")
 
 
-class Engine(Process):
+class Engine(Common):
     """For threads."""
 
     _guard = threading.Lock
@@ -113,7 +113,7 @@ class Engine(Process):
         queue: bool,
     ) -> L | None:
         """Take a lock; *new* makes the lease.  See `_core.lock.acquire`."""
-        rid = self.rid(claim.mode)
+        rid = self.rid(claim)
         made: list[L] = []
 
         def noted(*what: Any) -> L:
@@ -170,7 +170,7 @@ class Engine(Process):
         self._wires.close()
 
 
-class AsyncEngine(Process):
+class AsyncEngine(Common):
     """For tasks."""
 
     _guard = nullcontext
@@ -264,9 +264,7 @@ class AsyncEngine(Process):
     ) -> Coroutine[Any, Any, L | None]:
         """Take a lock; *new* makes the lease.  See `_core.lock.acquire`."""
         return self.run(
-            self.acquiring(
-                claim, self.rid(claim.mode), new, timeout=timeout, queue=queue
-            )
+            self.acquiring(claim, self.rid(claim), new, timeout=timeout, queue=queue)
         )
 
     def release(self, lease: LockLease) -> Coroutine[Any, Any, None]:

@@ -254,10 +254,9 @@ async def test_a_hashed_ring_can_be_derived_from_its_names(
 
 @everywhere
 async def test_rings_are_listed_without_scan(
-    api: Api, place: Place, s: AsyncSession, namespace: str
+    s: AsyncSession, elsewhere: AsyncSession
 ) -> None:
     assert await s.rings() == []
-    elsewhere = api.session(place.where(api), namespace=f"{namespace}.x")
     await a_ring(elsewhere)
     for name in ("b", "a"):
         await a_ring(s, name)

@@ -231,7 +231,7 @@ def _begun(
     def acquire(wait: float) -> Op[Lease | None]:
         claim = its._asked()
         return engine.acquiring(
-            claim, engine.rid(claim.mode), its._lease, timeout=wait, queue=True
+            claim, engine.rid(claim), its._lease, timeout=wait, queue=True
         )
 
     def release(lease: Lease) -> Op[None]:

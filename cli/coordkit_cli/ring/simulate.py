@@ -46,19 +46,39 @@ class Trial(NamedTuple):
     metavar="W,W,...",
     help="Their weights, in turns.  [default: 1]",
 )
-@click.option("--slots", type=int, default=16_384, metavar="N", help="[default: 16384]")
+@click.option(
+    "--slots",
+    type=int,
+    default=16_384,
+    metavar="N",
+    help="How many slots.  [default: 16384]",
+)
 @click.option(
     "--zones",
     type=click.IntRange(1),
     metavar="N",
     help="Put the nodes into so many zones, in turns.",
 )
-@click.option("--replicas", type=int, default=1, metavar="N", help="[default: 1]")
 @click.option(
-    "--add", type=click.IntRange(1), default=1, metavar="N", help="[default: 1]"
+    "--replicas",
+    type=int,
+    default=1,
+    metavar="N",
+    help="How many nodes of each key are looked at.  [default: 1]",
 )
 @click.option(
-    "--remove", type=click.IntRange(1), default=1, metavar="N", help="[default: 1]"
+    "--add",
+    type=click.IntRange(1),
+    default=1,
+    metavar="N",
+    help="Try so many nodes more.  [default: 1]",
+)
+@click.option(
+    "--remove",
+    type=click.IntRange(1),
+    default=1,
+    metavar="N",
+    help="Try so many nodes fewer.  [default: 1]",
 )
 @click.pass_obj
 def simulate(settings: Settings, /, **shape: Any) -> None:

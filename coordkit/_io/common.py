@@ -27,7 +27,7 @@ from . import clock, fork
 L = TypeVar("L", bound=LockLease)
 
 
-class Process:
+class Common:
     """What both flavours of an engine know without asking anybody."""
 
     keeper: Keeper
@@ -78,8 +78,9 @@ class Process:
         for ring in self._rings.values():
             ring.forget(self._guard())
 
-    def rid(self, mode: str = "") -> str:
-        """Return a new request id: the session's half, a random half, the mode."""
+    def rid(self, claim: Claim | None = None) -> str:
+        """Return a new request id: the session's half, a random half, the mode of a claim."""
+        mode = "" if claim is None else claim.mode
         return f"{self._id}{os.urandom(8).hex()}{mode}"
 
     def acquiring(
