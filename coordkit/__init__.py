@@ -12,6 +12,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ._core.inspect import Holder, LockInfo
     from ._core.lease import State
+    from ._core.members import (
+        Changed,
+        Died,
+        Joined,
+        Left,
+        MemberInfo,
+        Members,
+    )
     from ._core.observe import Resumed, Suspended
     from ._core.ring_change import Move
     from ._core.ring_history import RingDiff
@@ -22,7 +30,19 @@ if TYPE_CHECKING:
     from ._core.ring_snapshot import Range
     from ._core.ring_stats import NodeShare, RingStats
     from ._core.ring_write import RingChange
+    from ._core.terms import (
+        Candidate,
+        Elected,
+        ElectionInfo,
+        Leader,
+        Missed,
+        Paused,
+        Unpaused,
+        Vacant,
+    )
     from ._io.loss import AsyncLost, Lost
+    from .async_session import AsyncSession
+    from .election import AsyncElection, Election
     from .errors import (
         CoordError,
         DamagedRing,
@@ -32,6 +52,7 @@ if TYPE_CHECKING:
         LeadershipLost,
         LeaseLost,
         LockTimeout,
+        NoCandidate,
         NoLeader,
         NoNode,
         NotHeld,
@@ -46,18 +67,28 @@ if TYPE_CHECKING:
         Unsupported,
     )
     from .fence import AsyncFence, Fence
+    from .group import AsyncGroup, AsyncMember, Group, Member
     from .lease import AsyncLease, Lease
     from .lock import Acquiring, AsyncLock, Lock
     from .lock_all import AsyncLeases, AsyncLockAll, Leases, LockAll
     from .plan import AsyncPlan, Plan
     from .ring import AsyncRing, Ring
-    from .session import AsyncSession, Session
+    from .session import Session
+    from .term import AsyncTerm, Term
 else:
     from importlib import import_module
 
     _FROM = {
         "._core.inspect": ("Holder", "LockInfo"),
         "._core.lease": ("State",),
+        "._core.members": (
+            "Changed",
+            "Died",
+            "Joined",
+            "Left",
+            "MemberInfo",
+            "Members",
+        ),
         "._core.observe": ("Resumed", "Suspended"),
         "._core.ring_change": ("Move",),
         "._core.ring_history": ("RingDiff",),
@@ -68,7 +99,19 @@ else:
         "._core.ring_snapshot": ("Range",),
         "._core.ring_stats": ("NodeShare", "RingStats"),
         "._core.ring_write": ("RingChange",),
+        "._core.terms": (
+            "Candidate",
+            "Elected",
+            "ElectionInfo",
+            "Leader",
+            "Missed",
+            "Paused",
+            "Unpaused",
+            "Vacant",
+        ),
         "._io.loss": ("AsyncLost", "Lost"),
+        ".async_session": ("AsyncSession",),
+        ".election": ("AsyncElection", "Election"),
         ".errors": (
             "CoordError",
             "DamagedRing",
@@ -78,6 +121,7 @@ else:
             "LeadershipLost",
             "LeaseLost",
             "LockTimeout",
+            "NoCandidate",
             "NoLeader",
             "NoNode",
             "NotHeld",
@@ -92,12 +136,14 @@ else:
             "Unsupported",
         ),
         ".fence": ("AsyncFence", "Fence"),
+        ".group": ("AsyncGroup", "AsyncMember", "Group", "Member"),
         ".lease": ("AsyncLease", "Lease"),
         ".lock": ("Acquiring", "AsyncLock", "Lock"),
         ".lock_all": ("AsyncLeases", "AsyncLockAll", "Leases", "LockAll"),
         ".plan": ("AsyncPlan", "Plan"),
         ".ring": ("AsyncRing", "Ring"),
-        ".session": ("AsyncSession", "Session"),
+        ".session": ("Session",),
+        ".term": ("AsyncTerm", "Term"),
     }
 
     def __getattr__(name: str) -> object:
@@ -118,34 +164,53 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Acquiring",
+    "AsyncElection",
     "AsyncFence",
+    "AsyncGroup",
     "AsyncLease",
     "AsyncLeases",
     "AsyncLock",
     "AsyncLockAll",
     "AsyncLost",
+    "AsyncMember",
     "AsyncPlan",
     "AsyncRing",
     "AsyncSession",
+    "AsyncTerm",
+    "Candidate",
+    "Changed",
     "CoordError",
     "DamagedRing",
+    "Died",
+    "Elected",
+    "Election",
+    "ElectionInfo",
     "EmptyRing",
     "Fence",
     "FenceRegression",
+    "Group",
     "Holder",
+    "Joined",
     "KeyConflict",
+    "Leader",
     "LeadershipLost",
     "Lease",
     "LeaseLost",
     "Leases",
+    "Left",
     "Location",
     "Lock",
     "LockAll",
     "LockInfo",
     "LockTimeout",
     "Lost",
+    "Member",
+    "MemberInfo",
+    "Members",
     "Migration",
+    "Missed",
     "Move",
+    "NoCandidate",
     "NoLeader",
     "NoNode",
     "Node",
@@ -153,6 +218,7 @@ __all__ = [
     "NotHeld",
     "NotPermitted",
     "Overloaded",
+    "Paused",
     "Plan",
     "Range",
     "Reason",
@@ -169,7 +235,10 @@ __all__ = [
     "StaleToken",
     "State",
     "Suspended",
+    "Term",
+    "Unpaused",
     "Unreachable",
     "Unsupported",
+    "Vacant",
     "__version__",
 ]

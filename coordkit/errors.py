@@ -12,6 +12,7 @@ The tree says what the caller may do next::
     ├─ StaleToken                          a newer holder was seen: you are the old one
     ├─ FenceRegression                     the store went back in time
     ├─ NoLeader         (LookupError)      nobody leads at present
+    ├─ NoCandidate      (LookupError)      nobody of that identity stands for election
     ├─ EmptyRing        (LookupError)      nobody to map to
     ├─ NoNode           (LookupError)      the ring has no such node
     ├─ RingChanged                         another change came first: plan again
@@ -46,6 +47,7 @@ class Reason(StrEnum):
     UNKEPT = "unkept"
     CONFLICT = "conflict"
     FORKED = "forked"
+    OVER = "over"
 
     @property
     def why(self) -> str:
@@ -63,6 +65,7 @@ _WHY = {
     Reason.UNKEPT: "the keeper that renewed it has stopped",
     Reason.CONFLICT: "its key was overwritten by something else",
     Reason.FORKED: "it belongs to the process that forked this one",
+    Reason.OVER: "it was to last no longer",
 }
 
 
@@ -120,7 +123,15 @@ class LeaseLost(CoordError):
 
 
 class LeadershipLost(LeaseLost):
-    """The term has ended while the leader was still acting: stop now."""
+    """The term *token* of *name* has ended while its leader was still acting: stop now."""
+
+    def __init__(self, name: str, token: int, reason: Reason) -> None:
+        CoordError.__init__(
+            self, f"the leadership of {name!r} (term {token}) is lost: {reason.why}"
+        )
+        self.name = name
+        self.token = token
+        self.reason = reason
 
 
 class NotHeld(CoordError, RuntimeError):
@@ -158,6 +169,15 @@ class FenceRegression(CoordError):
 
 class NoLeader(CoordError, LookupError):
     """Nobody leads at present."""
+
+
+class NoCandidate(CoordError, LookupError):
+    """Nobody, or more than one, of that *identity* stands for the election *name*."""
+
+    def __init__(self, name: str, identity: str, why: str) -> None:
+        super().__init__(f"{identity!r} cannot be elected {name!r}: {why}")
+        self.name = name
+        self.identity = identity
 
 
 class EmptyRing(CoordError, LookupError):

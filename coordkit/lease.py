@@ -21,9 +21,10 @@ import warnings
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from ._core import lease as _core_lease
 from ._core import lock as _core
+from ._core.claim import Claim
 from ._core.lease import State
-from ._core.lock import Claim
 from ._io import clock
 from ._io.fork import OfOneProcess
 from ._io.loss import AsyncLost, Lost, Scope
@@ -33,6 +34,17 @@ if TYPE_CHECKING:
     from ._io.engine import AsyncEngine, Engine
 
 log = logging.getLogger("coordkit")
+
+
+def warn_dropped(lease: _core_lease.Lease) -> None:
+    """Say that nobody refers to a lease any more that was not given back."""
+    warnings.warn(
+        f"{lease!r} was dropped without release: it ends by its ttl",
+        ResourceWarning,
+        stacklevel=3,
+    )
+    # As text: a record of the log must not keep it alive.
+    log.warning("a lease was dropped without release: %s", repr(lease))
 
 
 class _Held(OfOneProcess, _core.LockLease):
@@ -72,13 +84,7 @@ class _Held(OfOneProcess, _core.LockLease):
         # process or thread would free a lock in use.  The keeper knows leases only
         # weakly, so this one ends by itself.
         if hasattr(self, "_ended") and self.held:
-            warnings.warn(
-                f"{self!r} was dropped without release: it ends by its ttl",
-                ResourceWarning,
-                stacklevel=2,
-            )
-            # As text: a record of the log must not keep it alive.
-            log.warning("a lease was dropped without release: %s", repr(self))
+            warn_dropped(self)
 
 
 class Lease(_Held):

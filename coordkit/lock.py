@@ -22,9 +22,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from ._core import inspect as _inspect
-from ._core.claim import Options
+from ._core.claim import Claim, Options
 from ._core.inspect import LockInfo
-from ._core.lock import Claim
 from ._core.span import limit_seconds
 from ._io import clock
 from ._io.entered import Entered

@@ -37,9 +37,10 @@ if TYPE_CHECKING:
     import asyncio
 
     from ._core.keys import LockKeys
+    from .async_session import AsyncSession
     from .errors import Reason
     from .lease import AsyncLease, Lease
-    from .session import AsyncSession, Session
+    from .session import Session
 
 S = TypeVar("S")
 
@@ -123,7 +124,7 @@ class Server:
         self, identity: str | None = None, *, timeout: float = TIMEOUT
     ) -> AsyncSession:
         """Return a new `AsyncSession` on this server, as another process would have it."""
-        from .session import AsyncSession
+        from .async_session import AsyncSession
 
         return self._opened(AsyncSession, _AsyncWay, identity=identity, timeout=timeout)
 
@@ -160,9 +161,9 @@ class Server:
         ``evicted``) at once, unless it is cut off.  With ``told=False`` it believes
         in its lease until its next renewal: only its token keeps it out by then.
         """
-        held = [lease for lease in self._leases() if lease.name == name]
         lock = self._outside.lock(name, ttl=ttl, fair=False)
         keys = lock._options.keys
+        held = [each for each in self._leases() if each._claim.keys == keys]
         while (lease := lock.try_acquire()) is None:
             self._client.delete(keys.lock, keys.holders, keys.records)
         self._stolen.append(lease)
@@ -310,7 +311,7 @@ class _Way:
 
     def lose(self, lease: Any, reason: Reason) -> None:
         """Tell the holder of *lease*, as the keeper would."""
-        self.engine.keeper._lose(lease, reason)
+        self.engine.keeper._lose(lease, reason, lease._clock())
 
     def close(self) -> None:
         """Close the session."""

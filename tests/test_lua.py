@@ -26,7 +26,7 @@ from core.lua import SCRIPTS, Script
 from core.props import RID, a_claim
 from support.servers import RedisServer
 
-LONGEST = 110
+LONGEST = 128
 
 #: Every command a script may use, and the Redis that brought it, or brought the newest
 #: of what we use of it.  6.2 is the oldest Redis that we serve.
@@ -56,7 +56,8 @@ COMMANDS = {
     "TIME": "2.6.0",
     "UNLINK": "4.0.0",
     "XADD": "5.0.0",
-    "XRANGE": "5.0.0",
+    "XLEN": "5.0.0",
+    "XRANGE": "6.2.0",  # from an id on, exclusive
     "ZADD": "3.0.2",  # NX
     "ZCARD": "1.2.0",
     "ZCOUNT": "2.0.0",

@@ -223,6 +223,7 @@ EXAMPLES: list[CoordError] = [
     errors.StaleToken("jobs", 7, 9),
     errors.FenceRegression("jobs", 7, 9),
     errors.NoLeader("nobody"),
+    errors.NoCandidate("jobs", "w1", "nobody waits"),
     errors.EmptyRing("nobody"),
     errors.NoNode("shards", "a"),
     errors.RingChanged("shards", 7, 9),
@@ -273,6 +274,11 @@ def shown(session: Any, lease: Any, leases: Any, lost: Any) -> dict[str, Any]:
         ),
         r"<\w*LockAll \['a', 'b'\]>": session.lock_all(["b", "a"]),
         r"<\w*Fence 'jobs'>": session.fence("jobs"),
+        r"<\w*Group 'x' ttl=10>": session.group("x"),
+        r"<\w*Election 'x' ttl=15 renew_deadline=10>": session.election("x"),
+        r"<\w*Election 'x' ttl=3 renew_deadline=1.5 max_term=60>": session.election(
+            "x", ttl=3, renew_deadline=1.5, max_term=60
+        ),
         held: lease,
         r"<\w*Leases \[<\w*Lease 'a' .* held, .*>\]>": leases,
         r"<\w*Ring 'shards'>": session.ring("shards"),
@@ -318,6 +324,10 @@ def test_an_acquisition_shows_what_of() -> None:
     lock = AsyncSession().lock("jobs")
     assert repr(lock.acquire()) == "<Acquiring 'jobs'>"
     assert repr(lock.acquire(1.5)) == "<Acquiring 'jobs' timeout=1.5>"
+    joining = AsyncSession().group("jobs").join("w1")
+    assert repr(joining) == "<Acquiring 'jobs' 'w1'>"
+    campaign = AsyncSession().election("jobs").campaign(1.5)
+    assert repr(campaign) == "<Acquiring 'jobs' timeout=1.5>"
 
 
 def test_no_error_tells_a_secret(url: str) -> None:
@@ -338,6 +348,10 @@ BOUND: dict[str, Callable[[], Any]] = {
     "AsyncLock": lambda: AsyncSession().lock("jobs"),
     "LockAll": lambda: Session().lock_all(["jobs"]),
     "AsyncLockAll": lambda: AsyncSession().lock_all(["jobs"]),
+    "Election": lambda: Session().election("jobs"),
+    "AsyncElection": lambda: AsyncSession().election("jobs"),
+    "Group": lambda: Session().group("jobs"),
+    "AsyncGroup": lambda: AsyncSession().group("jobs"),
     "Fence": lambda: Session().fence("jobs"),
     "AsyncFence": lambda: AsyncSession().fence("jobs"),
     "Ring": lambda: Session().ring("shards"),

@@ -11,24 +11,32 @@ import pytest
 
 import coordkit
 from coordkit import (
+    AsyncElection,
     AsyncFence,
+    AsyncGroup,
     AsyncLease,
     AsyncLeases,
     AsyncLock,
     AsyncLockAll,
     AsyncLost,
+    AsyncMember,
     AsyncPlan,
     AsyncRing,
     AsyncSession,
+    AsyncTerm,
+    Election,
     Fence,
+    Group,
     Lease,
     Leases,
     Lock,
     LockAll,
     Lost,
+    Member,
     Plan,
     Ring,
     Session,
+    Term,
 )
 from coordkit._io import (
     aio,
@@ -41,7 +49,7 @@ from coordkit._io import (
     wake,
     wire,
 )
-from support.surface import Member, members
+from support.surface import PublicName, members
 
 TWINS: list[tuple[Any, Any]] = [
     (Session, AsyncSession),
@@ -50,6 +58,10 @@ TWINS: list[tuple[Any, Any]] = [
     (LockAll, AsyncLockAll),
     (Leases, AsyncLeases),
     (Fence, AsyncFence),
+    (Election, AsyncElection),
+    (Term, AsyncTerm),
+    (Group, AsyncGroup),
+    (Member, AsyncMember),
     (Lost, AsyncLost),
     (Ring, AsyncRing),
     (Plan, AsyncPlan),
@@ -75,10 +87,15 @@ def pairs(twins: list[tuple[Any, Any]]) -> pytest.MarkDecorator:
 
 #: What asks the server, or waits: a coroutine on the asyncio side, and nothing else is.
 ASKS = {
-    *("Session.close", "Session.locks", "Session.ping", "Session.rings"),
+    *("Session.close", "Session.elections", "Session.groups", "Session.locks"),
+    *("Session.ping", "Session.rings", "Group.members"),
+    *("Member.leave", "Member.renew", "Member.report"),
     *("Lock.break_", "Lock.info", "Lock.revoke", "Lock.try_acquire"),
     *("Lease.release", "Lease.renew", "Leases.release"),
     "LockAll.try_acquire",
+    *("Election.candidates", "Election.history", "Election.info", "Election.leader"),
+    *("Election.pause", "Election.resume", "Election.revoke", "Election.run"),
+    *("Election.transfer", "Term.release", "Term.renew", "Term.resign"),
     *("Fence.check", "Fence.get", "Fence.seen", "Fence.set"),
     "Lost.wait",
     *("Ring.add", "Ring.create", "Ring.delete", "Ring.import_", "Ring.plan"),
@@ -90,6 +107,7 @@ ASKS = {
 SAID_OTHERWISE = {
     "Session": "another library's client; an event loop",
     "Lost": "refers to its twin",
+    "Election.run": "a task can be stopped from outside, a thread cannot",
 }
 #: Where parameters must differ, and why.
 CALLED_OTHERWISE = {
@@ -100,11 +118,14 @@ CALLED_OTHERWISE = {
 TYPED_OTHERWISE = {
     "Lock.acquire": "returns what may be awaited and entered",
     "LockAll.acquire": "likewise",
+    "Election.campaign": "likewise",
+    "Group.join": "likewise",
+    "Election.run": "takes a coroutine function",
     "Session.singleton": "decorates a coroutine function",
 }
 
 
-def common(sync: Any, twin: Any) -> Iterator[tuple[str, Member, Member]]:
+def common(sync: Any, twin: Any) -> Iterator[tuple[str, PublicName, PublicName]]:
     theirs = {member.name: member for member in members(twin)}
     for member in members(sync):
         if member.name in theirs:

@@ -1,21 +1,63 @@
-"""What the options of a lock may be, and what they mean together."""
+"""What the options of a lock may be, what they mean together, and what is asked for by them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
 
 from .keys import LockKeys, check_name, lock_keys, wake_prefix
-from .lock import Claim
 from .span import call_timeout, milliseconds, seconds, ttl_seconds
 
 LARGEST_META = 4096
 DEEPEST_META = 16
 LONGEST_WAITER_TTL = 60.0
 MOST_SLOTS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """
+    What every acquisition of one `Lock` asks for; times in seconds.
+
+    The keys and arguments of its scripts are made once: all but the rid, which
+    comes first among the arguments and completes the tombstone's key, the last.
+    """
+
+    name: str
+    keys: LockKeys
+    member: str
+    identity: str
+    ttl: float
+    #: the ttl of the acquisition itself: max_hold may be shorter
+    first_ttl: float
+    #: the ttl, from the last question, of a lock that was handed over
+    handed_ttl: float
+    waiter_ttl: float
+    #: None: alone; 0: shared by any number; n: shared by at most n
+    limit: int | None
+    max_hold: float | None
+    lock_delay: float
+    call_timeout: float
+    #: how long an outage is ridden out before it is reported
+    patience: float
+    acquire_keys: tuple[str, ...]
+    acquire_args: tuple[str | int, ...]
+    release_keys: tuple[str, ...]
+    release_args: tuple[str | int, ...]
+    #: which scripts are its own
+    kind: str
+    #: the last character of every rid: x alone, s shared
+    mode: str
+    #: of an election: the key of its history, which follows the tombstone's
+    history: tuple[str, ...] = ()
+    #: which part of the ttl may be relied on, and after which part it is renewed
+    belief: float = 1.0
+    pace: float = 1 / 3
+    #: a leader steps down after so long
+    max_term: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +128,16 @@ class Options:
 def lock_options(
     namespace: str,
     name: str,
-    *,
     ttl: float | timedelta,
-    fair: bool,
-    shared: bool,
-    slots: int | None,
     hold_at_least: float | timedelta,
     max_hold: float | timedelta | None,
     lock_delay: float | timedelta,
     waiter_ttl: float | timedelta,
     meta: Mapping[str, Any] | None,
+    *,
+    fair: bool,
+    shared: bool,
+    slots: int | None,
 ) -> Options:
     """Check the options of a lock, against each other too."""
     limit = _limit(shared, slots)
@@ -113,7 +155,7 @@ def lock_options(
         name=check_name(name),
         keys=lock_keys(namespace, name),
         ttl=lasts,
-        fair=_flag(fair, "fair"),
+        fair=flag(fair, "fair"),
         limit=limit,
         hold_at_least=hold,
         max_hold=most,
@@ -125,14 +167,28 @@ def lock_options(
     )
 
 
-def _flag(value: object, what: str) -> bool:
+def several(names: Sequence[str]) -> list[str]:
+    """Return *names* if they are at least one, and each only once."""
+    if isinstance(names, str):
+        raise TypeError(f"names is a sequence of names, not one str: {names!r}")
+    given = list(names)
+    if not given:
+        raise ValueError("names is empty: give at least one name")
+    twice = next((name for name in given if given.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{twice!r} is named twice: a lock cannot wait for itself")
+    return given
+
+
+def flag(value: object, what: str) -> bool:
+    """Return *value* if it is True or False."""
     if not isinstance(value, bool):
         raise TypeError(f"{what} is True or False, not {value!r}")
     return value
 
 
 def _limit(shared: object, slots: int | None) -> int | None:
-    if _flag(shared, "shared") and slots is not None:
+    if flag(shared, "shared") and slots is not None:
         raise ValueError(f"shared=True and slots={slots!r} cannot be combined")
     if slots is None:
         return 0 if shared else None
@@ -160,6 +216,15 @@ def meta_text(meta: Mapping[str, Any] | None) -> str:
             f"meta is {len(stored)} bytes long; allowed are {LARGEST_META}"
         )
     return stored
+
+
+def read_meta(stored: str) -> Mapping[str, Any]:
+    """Return what was stored as *meta*."""
+    try:
+        meta: Any = json.loads(stored or "{}")
+    except (ValueError, RecursionError):
+        return {}  # written by somebody else: of no meaning to us
+    return cast("Mapping[str, Any]", meta) if isinstance(meta, dict) else {}
 
 
 def _shallow(value: Any, levels: int) -> bool:

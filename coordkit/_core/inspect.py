@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from ..errors import CoordError, KeyConflict
 from .asking import ask, insist
+from .claim import read_meta
 from .keys import LockKeys, in_bucket, index_keys, lock_keys
 from .ops import Call, Op, Pipeline
 from .reply import number, text
@@ -132,7 +132,7 @@ def revoke(name: str, namespace: str, timeout: float) -> Op[LockInfo | None]:
         call = Call(
             "lock_revoke",
             (keys.lock, keys.holders, keys.records),
-            (held.holder,),
+            (held.holder, "asked"),
             timeout,
         )
         reply = yield from insist(call)
@@ -197,18 +197,10 @@ def _holder(rid: str, ends_ms: Any, record: list[str]) -> Holder:
             token=int(token or 0),
             expires_in=max(0, number(ends_ms)) / 1000,
             since=int(since or 0) / 1000,
-            meta=_meta(meta),
+            meta=read_meta(meta),
         )
     except ValueError:
         raise KeyConflict(f"what is kept of holder {rid!r} is not ours") from None
-
-
-def _meta(stored: str) -> Mapping[str, Any]:
-    try:
-        meta: Any = json.loads(stored or "{}")
-    except (ValueError, RecursionError):
-        return {}  # written by somebody else: of no meaning to us
-    return cast("Mapping[str, Any]", meta) if isinstance(meta, dict) else {}
 
 
 def values(values: Any) -> list[Any]:

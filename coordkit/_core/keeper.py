@@ -24,7 +24,6 @@ from weakref import ref
 from ..errors import CoordError, Reason, Unreachable
 from .lease import Lease, Renewal
 from .ops import Call, Op, Pipeline, Rest
-from .reply import text
 from .span import LONGEST_CALL, call_timeout
 
 #: Leases a script call: 0.3 ms of server time, short enough to disturb nobody.
@@ -109,7 +108,7 @@ class Keeper:
         """Every lease is lost: nobody renews them any more.  Whoever keeps next, looks anew."""
         self.wakes_at = math.inf
         for lease in self.leases():
-            self._lose(lease, Reason.UNKEPT)
+            self._lose(lease, Reason.UNKEPT, 0.0)
 
     # -- its loop -----------------------------------------------------------------
 
@@ -187,8 +186,10 @@ class Keeper:
                     break
         asking: list[Lease] = []
         for lease in due:
-            if now >= lease.deadline:
-                self._lose(lease, Reason.EXPIRED)
+            if lease._comes_back():
+                asking.append(lease)
+            elif now >= lease.deadline:
+                self._lose(lease, lease._out_of_time(), now)
             elif lease._is_last():
                 self._again_at(lease, lease.deadline)
             else:
@@ -220,25 +221,26 @@ class Keeper:
     ) -> None:
         """Take in the answers, lease by lease."""
         for lease, verdict in zip(batch, verdicts, strict=True):
-            word = text(verdict)
-            if word != "kept":
-                self._lose(lease, Reason(word))
-            elif heard_at >= lease.deadline:
-                # Kept by the server, but too late for us: nobody may act on it.
-                self._lose(lease, Reason.EXPIRED)
+            reason = lease._heard(verdict, asked_at, heard_at)
+            if reason is not None:
+                self._lose(lease, reason, heard_at)
             else:
-                lease._renewed(asked_at)
                 self._again_at(lease, self._due_after(asked_at, lease))
 
     def _due_after(self, asked_at: float, lease: Lease) -> float:
         """Return when to renew: at a third of what was granted, a little spread."""
-        return asked_at + lease._lasts / 3 * (0.9 + 0.2 * self._draw())
+        return asked_at + lease._lasts * lease._pace * (0.9 + 0.2 * self._draw())
 
     def _ask_again(self, batch: list[Lease], now: float) -> None:
         """Nobody knows what became of them: ask again soon, up to each one's deadline."""
         for lease in batch:
-            pause = min(self._backoff(), lease._lasts / 10)
-            self._again_at(lease, min(now + pause, lease.deadline))
+            self._again_at(lease, self._again_after(lease, now))
+
+    def _again_after(self, lease: Lease, now: float) -> float:
+        """Return when to ask for it again: in a while, but no later than it ends."""
+        if lease._comes_back():
+            return now + max(self._backoff(), lease._lasts / 10)
+        return min(now + min(self._backoff(), lease._lasts / 10), lease.deadline)
 
     def _backoff(self) -> float:
         low, high = RETRY
@@ -266,6 +268,11 @@ class Keeper:
             return None
         return lease if lease._due == entry[0] else None
 
-    def _lose(self, lease: Lease, reason: Reason) -> None:
-        self.drop(lease)
+    def _lose(self, lease: Lease, reason: Reason, now: float) -> None:
+        if not lease._returns(reason):
+            self.drop(lease)
+            lease._end(reason)
+            return
+        in_vain = lease._comes_back()
         lease._end(reason)
+        self._again_at(lease, self._again_after(lease, now) if in_vain else now)

@@ -42,6 +42,19 @@ class LockKeys:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupKeys:
+    """The keys of one group.  *tomb* is a prefix: the request's rid completes it."""
+
+    bucket: int
+    group: str
+    alive: str
+    log: str
+    tomb: str
+    fence: str
+    index: str
+
+
+@dataclass(frozen=True, slots=True)
 class RingKeys:
     """The keys of one ring.  *staged* and *tomb* are prefixes: a rid completes them."""
 
@@ -111,6 +124,44 @@ def lock_keys(namespace: str, name: str) -> LockKeys:
         waiters=f"{at}waiters:{name}",
         holders=f"{at}holders:{name}",
         records=f"{at}records:{name}",
+        tomb=f"{at}tomb:",
+        fence=f"{at}fence",
+        index=f"{at}index",
+    )
+
+
+def election_keys(namespace: str, name: str) -> LockKeys:
+    """Return the keys of the lock that the leader of *name* holds."""
+    bucket = bucket_of(name)
+    at = in_bucket(namespace, bucket, "")
+    return LockKeys(
+        bucket=bucket,
+        lock=f"{at}leader.lock:{name}",
+        queue=f"{at}leader.queue:{name}",
+        alive=f"{at}leader.alive:{name}",
+        waiters=f"{at}leader.waiters:{name}",
+        holders=f"{at}leader.holders:{name}",
+        records=f"{at}leader.records:{name}",
+        tomb=f"{at}tomb:",
+        fence=f"{at}fence",
+        index=f"{at}index",
+    )
+
+
+def history_key(namespace: str, name: str) -> str:
+    """Return the key of what is remembered of the terms of *name*."""
+    return in_bucket(namespace, bucket_of(name), f"leader.history:{name}")
+
+
+def group_keys(namespace: str, name: str) -> GroupKeys:
+    """Return the keys of the group *name*."""
+    bucket = bucket_of(name)
+    at = in_bucket(namespace, bucket, "")
+    return GroupKeys(
+        bucket=bucket,
+        group=f"{at}group:{name}",
+        alive=f"{at}group.alive:{name}",
+        log=f"{at}group.log:{name}",
         tomb=f"{at}tomb:",
         fence=f"{at}fence",
         index=f"{at}index",

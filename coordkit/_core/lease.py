@@ -17,9 +17,10 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import LeaseLost, NotHeld, Reason
+from .reply import text
 from .span import milliseconds
 
 Clock = Callable[[], float]
@@ -86,6 +87,7 @@ class Lease(ABC):
         *,
         clock: Clock,
         max_hold: float | None = None,
+        max_term: float | None = None,
         lasts: float | None = None,
     ) -> None:
         self.name = name
@@ -93,12 +95,11 @@ class Lease(ABC):
         self.token = token
         self.ttl = ttl
         self._clock = clock
-        most = math.inf if max_hold is None else max_hold
-        #: when max_hold ends, as the server is told it, and as we may believe it
-        self._hold_ends = asked_at + most
-        self._not_after = (
-            math.inf if max_hold is None else believed_until(asked_at, most)
-        )
+        #: when max_hold ends, as the server is told it
+        self._hold_ends = asked_at + (math.inf if max_hold is None else max_hold)
+        #: up to when it may be believed at most: of max_term the server knows nothing
+        limits = [most for most in (max_hold, max_term) if most is not None]
+        self._not_after = believed_until(asked_at, min(limits)) if limits else math.inf
         self._watchers: list[Callable[[], None]] | None = None
         #: when the keeper will renew it next, on our clock
         self._due = 0.0
@@ -119,7 +120,8 @@ class Lease(ABC):
         now = self._clock()
         if now >= self.deadline:
             return State.LOST
-        if now >= self.deadline - self._lasts / 3 and not self._is_last():
+        overdue = self._lasts * (self._belief - self._pace) / 2
+        if now >= self.deadline - overdue and not self._is_last():
             return State.AT_RISK
         return State.HELD
 
@@ -133,7 +135,7 @@ class Lease(ABC):
         """Why it is lost; None while it is not."""
         if self._ended is not None:
             return self._ended if isinstance(self._ended, Reason) else None
-        return Reason.EXPIRED if self._clock() >= self.deadline else None
+        return self._out_of_time() if self._clock() >= self.deadline else None
 
     def remaining(self) -> float:
         """Return for how many seconds it may still be relied on; 0.0 when it has ended."""
@@ -155,6 +157,39 @@ class Lease(ABC):
     def _renewal(self) -> Renewal:
         """Return this lease's share of a renewal script."""
 
+    @property
+    def _belief(self) -> float:
+        """Which part of what the server gave may be relied on."""
+        return 1.0
+
+    @property
+    def _pace(self) -> float:
+        """After which part of what the server gave it is renewed."""
+        return 1 / 3
+
+    def _out_of_time(self) -> Reason:
+        """Return why it is lost when its deadline has passed."""
+        return Reason.EXPIRED
+
+    def _heard(self, verdict: Any, asked_at: float, heard_at: float) -> Reason | None:
+        """Take in the answer to a renewal; return why the lease is lost, if it is."""
+        word = text(verdict)
+        if word != "kept":
+            return Reason(word)
+        if heard_at >= self.deadline:
+            # Kept by the server, but too late for us: nobody may act on it.
+            return self._out_of_time()
+        self._renewed(asked_at)
+        return None
+
+    def _returns(self, _reason: Reason) -> bool:
+        """Whether the keeper goes on to ask for it, when it is lost for that reason."""
+        return False
+
+    def _comes_back(self) -> bool:
+        """Whether it is lost, and its next renewal asks for it anew."""
+        return isinstance(self._ended, Reason) and self._returns(self._ended)
+
     def _loss(self, reason: Reason) -> LeaseLost:
         return LeaseLost(self.name, self.token, reason)
 
@@ -166,12 +201,12 @@ class Lease(ABC):
         self._extend(asked_at)
 
     def _extend(self, asked_at: float) -> None:
-        until = min(believed_until(asked_at, self._lasts), self._not_after)
-        self.deadline = max(self.deadline, until)
-        self._last = asked_at + self._lasts >= self._hold_ends
+        until = believed_until(asked_at, self._lasts * self._belief)
+        self.deadline = max(self.deadline, min(until, self._not_after))
+        self._last = until >= self._not_after
 
     def _is_last(self) -> bool:
-        """Whether max_hold forbids another renewal."""
+        """Whether another renewal would gain nothing."""
         return self._last
 
     def _end(self, how: State | Reason) -> None:

@@ -14,12 +14,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TypeVar
 
 from ..errors import (
     CoordError,
     KeyConflict,
+    LeadershipLost,
     LeaseLost,
     LockTimeout,
     Reason,
@@ -27,7 +27,7 @@ from ..errors import (
     Unreachable,
 )
 from .asking import FIRST_PAUSE, LONGEST_PAUSE, SHORTEST_CALL, ask, insist
-from .keys import LockKeys
+from .claim import Claim
 from .lease import Clock, Lease, Renewal, State, believed_until
 from .ops import Call, Defer, Listen, Op, Reply, Rest, Wait
 from .reply import number, text
@@ -39,42 +39,6 @@ L = TypeVar("L", bound="LockLease")
 RELEASED_MS = 10_000
 #: A request given up may still sit in a stalled server's socket.
 GIVEN_UP_MS = 60_000
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """
-    What every acquisition of one `Lock` asks for; times in seconds.
-
-    The keys and arguments of its scripts are made once: all but the rid, which
-    comes first among the arguments and completes the tombstone's key, the last.
-    """
-
-    name: str
-    keys: LockKeys
-    member: str
-    identity: str
-    ttl: float
-    #: the ttl of the acquisition itself: max_hold may be shorter
-    first_ttl: float
-    #: the ttl, from the last question, of a lock that was handed over
-    handed_ttl: float
-    waiter_ttl: float
-    #: None: alone; 0: shared by any number; n: shared by at most n
-    limit: int | None
-    max_hold: float | None
-    lock_delay: float
-    call_timeout: float
-    #: how long an outage is ridden out before it is reported
-    patience: float
-    acquire_keys: tuple[str, ...]
-    acquire_args: tuple[str | int, ...]
-    release_keys: tuple[str, ...]
-    release_args: tuple[str | int, ...]
-    #: which scripts are its own
-    kind: str
-    #: the last character of every rid: x alone, s shared
-    mode: str
 
 
 class LockLease(Lease):
@@ -92,6 +56,7 @@ class LockLease(Lease):
         *,
         clock: Clock,
     ) -> None:
+        self._claim = claim
         super().__init__(
             claim.name,
             rid,
@@ -100,9 +65,27 @@ class LockLease(Lease):
             asked_at,
             clock=clock,
             max_hold=claim.max_hold,
+            max_term=claim.max_term,
             lasts=lasts,
         )
-        self._claim = claim
+
+    @property
+    def _belief(self) -> float:
+        """Which part of what the server gave may be relied on."""
+        return self._claim.belief
+
+    @property
+    def _pace(self) -> float:
+        """After which part of what the server gave it is renewed."""
+        return self._claim.pace
+
+    def _out_of_time(self) -> Reason:
+        over = self._claim.max_term is not None and self._clock() >= self._not_after
+        return Reason.OVER if over else Reason.EXPIRED
+
+    def _loss(self, reason: Reason) -> LeaseLost:
+        lost = LeadershipLost if self._claim.history else LeaseLost
+        return lost(self.name, self.token, reason)
 
     def _renewal(self) -> Renewal:
         claim, keys = self._claim, self._claim.keys
@@ -131,18 +114,19 @@ def acquire_call(claim: Claim, rid: str, *, queue: bool) -> Call:
     waiter_ttl = milliseconds(claim.waiter_ttl) if queue else 0
     return Call(
         f"{claim.kind}_acquire",
-        (*claim.acquire_keys, claim.keys.tomb + rid),
+        (*claim.acquire_keys, claim.keys.tomb + rid, *claim.history),
         (rid, waiter_ttl, *claim.acquire_args),
         claim.call_timeout,
     )
 
 
-def release_call(claim: Claim, rid: str, tomb_ms: int) -> Call:
+def release_call(claim: Claim, rid: str, tomb_ms: int, why: str = "") -> Call:
     """Return the call that ends this request, whatever became of it."""
+    told = (why,) if claim.history else ()
     return Call(
         f"{claim.kind}_release",
-        (*claim.release_keys, claim.keys.tomb + rid),
-        (rid, tomb_ms, *claim.release_args),
+        (*claim.release_keys, claim.keys.tomb + rid, *claim.history),
+        (rid, tomb_ms, *claim.release_args, *told),
         claim.call_timeout,
     )
 
@@ -187,7 +171,7 @@ def acquire(
         while True:
             reply = yield from attempt.ask(queue=waiting)
             if reply.value[0] == b"taken":
-                if reply.heard_at >= believed_until(reply.asked_at, claim.first_ttl):
+                if reply.heard_at >= _believed(claim, reply, claim.first_ttl):
                     raise _too_late(claim, reply)
                 return make(int(reply.value[1]), reply.asked_at, claim.first_ttl)
             # Answered: it left at most its place in the queue.
@@ -295,9 +279,14 @@ def _handed(claim: Claim, asked: Reply, wake: Reply) -> int | None:
     token, _, ends = (wake.value or "").partition(" ")
     if not token or ends != text(asked.value[3]):
         return None
-    if wake.heard_at >= believed_until(asked.asked_at, claim.handed_ttl):
+    if wake.heard_at >= _believed(claim, asked, claim.handed_ttl):
         return None
     return int(token)
+
+
+def _believed(claim: Claim, asked: Reply, ttl: float) -> float:
+    """Return up to when a lease of *ttl* may be relied on that was asked for by *asked*."""
+    return believed_until(asked.asked_at, ttl * claim.belief)
 
 
 def _limit(limit: int) -> str:
@@ -334,14 +323,15 @@ def _undo(cause: BaseException | None, attempt: _Attempt) -> Op[None]:
         raise
 
 
-def release(lease: LockLease) -> Op[None]:
+def release(lease: LockLease, why: str = "") -> Op[None]:
     """
     Give the lock back.  `LeaseLost` when it was no longer ours.
 
-    A lost answer is resolved by asking again; `Unreachable` when it stays open.
+    A lost answer is resolved by asking again; `Unreachable` when it stays open.  *why*:
+    what an election's history says of it.
     """
     claim, was = lease._claim, lease.reason
-    call = release_call(claim, lease.holder, RELEASED_MS)
+    call = release_call(claim, lease.holder, RELEASED_MS, why or was or "")
     try:
         lease._end(State.RELEASED)
         reply = yield from insist(call)
@@ -381,6 +371,6 @@ def renew(lease: LockLease) -> Op[None]:
     if word == "kept" and reply.heard_at < lease.deadline:
         lease._renewed(reply.asked_at)
         return
-    reason = Reason.EXPIRED if word == "kept" else Reason(word)
+    reason = lease._out_of_time() if word == "kept" else Reason(word)
     lease._end(reason)
     raise lease._loss(reason)

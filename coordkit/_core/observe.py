@@ -8,6 +8,7 @@ one may have been lost, and from time to time anyway.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from .span import LONGEST_CALL
 
 #: Where no message comes through at all, a change is seen so late.
 EVERY = 5.0
+#: What is due, but is not true yet, is not asked for more often than this.
+SHORTEST_NAP = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,8 @@ class Subject(NamedTuple):
     ask: Callable[[], Call]
     #: reads the answer: what to tell, in order
     read: Callable[[Any], Iterable[Any]]
+    #: in how many seconds something may change that nobody will publish
+    nap: Callable[[], float] = lambda: math.inf
 
 
 def observe(subject: Subject, rid: str, *, every: float = EVERY) -> Op[None]:
@@ -80,7 +85,7 @@ def observe(subject: Subject, rid: str, *, every: float = EVERY) -> Op[None]:
             silent_since, pause = None, FIRST_PAUSE
         for news in subject.read(reply.value):
             yield Tell(news)
-        yield Wait(rid, every)
+        yield Wait(rid, min(every, max(subject.nap(), SHORTEST_NAP)))
 
 
 def _listen(channel: str, rid: str) -> Op[None]:

@@ -13,10 +13,14 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
-from .._core import lock
+from .._core import group, lock
+from .._core.claim import Claim
+from .._core.election import Office
+from .._core.group import Circle, MemberLease
 from .._core.keeper import Keeper
 from .._core.keys import wake_prefix
-from .._core.lock import Claim, LockLease
+from .._core.lock import LockLease
+from .._core.members import Record
 from .._core.ops import Op
 from .._core.regress import Highest
 from .._core.ring_local import LocalRing
@@ -25,6 +29,7 @@ from ..errors import Reason
 from . import clock, fork
 
 L = TypeVar("L", bound=LockLease)
+M = TypeVar("M", bound=MemberLease)
 
 
 class Common:
@@ -71,7 +76,8 @@ class Common:
         """In a child process: leave all to the parent, and start anew."""
         for lease in self.keeper.orphans():
             # Nobody is told: who watches is the parent's too.
-            lease._ended = lease._ended or Reason.FORKED
+            if lease._ended is None or lease._comes_back():
+                lease._ended = Reason.FORKED
         # Kept, for what nobody refers to is closed: and it is the parent's.
         self._of_parents.append(self._parts())
         self._start()
@@ -82,6 +88,10 @@ class Common:
         """Return a new request id: the session's half, a random half, the mode of a claim."""
         mode = "" if claim is None else claim.mode
         return f"{self._id}{os.urandom(8).hex()}{mode}"
+
+    def namesake(self, office: Office) -> Op[bool]:
+        """Return the question whether another session, too, stands there by our name."""
+        return office.namesake(self._named, self._id)
 
     def acquiring(
         self,
@@ -111,6 +121,28 @@ class Common:
             queue=queue,
             listening=self._listening(),
         )
+
+    def joining(
+        self,
+        circle: Circle,
+        rid: str,
+        record: Record,
+        new: Callable[[str, int, float], M],
+        *,
+        replace: bool,
+    ) -> Op[M]:
+        """Return the operation that joins a group, to be run alone or as a part of another."""
+        floor = self._highest.so_far(circle.keys.bucket)
+
+        def make(token: int, asked_at: float) -> M:
+            self._highest.check(circle.name, circle.keys.bucket, token, floor)
+            member = new(rid, token, asked_at)
+            if self.keeper.add(member, asked_at):
+                self._stir()
+            return member
+
+        now = clock.now()
+        return group.join(circle, record, rid, make, now=now, replace=replace)
 
     def ring(self, ring: RingId, max_staleness: float) -> LocalRing:
         """Return what this process knows of a ring: the same for all who ask."""

@@ -11,16 +11,19 @@ import asyncio
 import logging
 import random
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import aclosing, nullcontext, suppress
 from typing import Any, TypeVar
 
-from .._core import inspect, lock
+from .._core import group, inspect, lock
+from .._core.claim import Claim
 from .._core.follow import Follower
+from .._core.group import Circle, MemberLease
 from .._core.inspect import LockInfo
 from .._core.keeper import Keeper
 from .._core.keys import wake_prefix
-from .._core.lock import Claim, LockLease
+from .._core.lock import LockLease
+from .._core.members import Record
 from .._core.ops import Call, Op
 from .._core.ring_local import LocalRing
 from ..errors import CoordError, StaleRing
@@ -36,7 +39,9 @@ from .wake import WakeLine
 from .wire import Wires
 
 T = TypeVar("T")
+R = TypeVar("R")
 L = TypeVar("L", bound=LockLease)
+M = TypeVar("M", bound=MemberLease)
 log = logging.getLogger("coordkit")
 
 
@@ -85,7 +90,7 @@ class Engine(Common):
         self._check_open()
         return self._io.run(op)
 
-    def stream(self, op: Op[None]) -> Iterator[Any]:
+    def stream(self, op: Op[None]) -> Generator[Any]:
         """Drive an operation that tells; yield what it tells."""
         self._check_open()
         io = self._io
@@ -114,36 +119,75 @@ class Engine(Common):
     ) -> L | None:
         """Take a lock; *new* makes the lease.  See `_core.lock.acquire`."""
         rid = self.rid(claim)
-        made: list[L] = []
+        return self._taken(
+            new,
+            lambda noted: self.acquiring(
+                claim, rid, noted, timeout=timeout, queue=queue
+            ),
+            self.release,
+            lambda: lock.give_up(claim, rid, clock.now()),
+        )
 
-        def noted(*what: Any) -> L:
+    def release(self, lease: LockLease, why: str = "") -> None:
+        """Give a lock back; *why* is for an election's history."""
+        self.keeper.drop(lease)
+        self.run(lock.release(lease, why))
+
+    def join(
+        self,
+        circle: Circle,
+        record: Record,
+        new: Callable[[str, int, float], M],
+        *,
+        replace: bool,
+    ) -> M:
+        """Become a member of a group; *new* makes the membership.  See `_core.group.join`."""
+        rid = self.rid()
+        return self._taken(
+            new,
+            lambda noted: self.joining(circle, rid, record, noted, replace=replace),
+            self.leave,
+            lambda: group.give_up(circle, rid, record.identity, clock.now()),
+        )
+
+    def _taken(
+        self,
+        new: Callable[..., T],
+        taking: Callable[[Callable[..., T]], Op[R]],
+        give_back: Callable[[T], None],
+        give_up: Callable[[], tuple[Call, float]],
+    ) -> R:
+        """Run what is *taking* a *new* lease; leave nothing behind, wherever it is interrupted."""
+        made: list[T] = []
+
+        def noted(*what: Any) -> T:
             made.append(new(*what))
             return made[0]
 
         try:
-            return self.run(
-                self.acquiring(claim, rid, noted, timeout=timeout, queue=queue)
-            )
+            return self.run(taking(noted))
         except BaseException as exc:
             # Interrupted after it was made, or in the middle of taking it back.
             if made:
                 with suppress(CoordError):
-                    self.release(made[0])
+                    give_back(made[0])
             elif not isinstance(exc, CoordError):
-                self._defer(*lock.give_up(claim, rid, clock.now()))
+                self._defer(*give_up())
             raise
 
-    def release(self, lease: LockLease) -> None:
-        """Give a lock back."""
-        self.keeper.drop(lease)
-        self.run(lock.release(lease))
+    def leave(self, member: MemberLease) -> None:
+        """Be a member of a group no longer."""
+        self.keeper.drop(member)
+        self.run(group.leave(member))
 
     def release_all(self) -> None:
         """Give back whatever is still held; what cannot be ends by its ttl."""
         for lease in self.keeper.leases():
-            if isinstance(lease, LockLease):
-                with suppress(CoordError):
+            with suppress(CoordError):
+                if isinstance(lease, LockLease):
                     self.release(lease)
+                elif isinstance(lease, MemberLease):
+                    self.leave(lease)
 
     def break_(self, name: str, reason: str, holder: str | None) -> LockInfo | None:
         """Take a lock from its holder."""
@@ -267,18 +311,37 @@ class AsyncEngine(Common):
             self.acquiring(claim, self.rid(claim), new, timeout=timeout, queue=queue)
         )
 
-    def release(self, lease: LockLease) -> Coroutine[Any, Any, None]:
-        """Give a lock back."""
-        asked = self.run(lock.release(lease))
+    def release(self, lease: LockLease, why: str = "") -> Coroutine[Any, Any, None]:
+        """Give a lock back; *why* is for an election's history."""
+        asked = self.run(lock.release(lease, why))
         self.keeper.drop(lease)
+        return asked
+
+    def join(
+        self,
+        circle: Circle,
+        record: Record,
+        new: Callable[[str, int, float], M],
+        *,
+        replace: bool,
+    ) -> Coroutine[Any, Any, M]:
+        """Become a member of a group; *new* makes the membership.  See `_core.group.join`."""
+        return self.run(self.joining(circle, self.rid(), record, new, replace=replace))
+
+    def leave(self, member: MemberLease) -> Coroutine[Any, Any, None]:
+        """Be a member of a group no longer."""
+        asked = self.run(group.leave(member))
+        self.keeper.drop(member)
         return asked
 
     async def release_all(self) -> None:
         """Give back whatever is still held; what cannot be ends by its ttl."""
         for lease in self.keeper.leases():
-            if isinstance(lease, LockLease):
-                with suppress(CoordError):
+            with suppress(CoordError):
+                if isinstance(lease, LockLease):
                     await self.release(lease)
+                elif isinstance(lease, MemberLease):
+                    await self.leave(lease)
 
     async def break_(
         self, name: str, reason: str, holder: str | None

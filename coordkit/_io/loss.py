@@ -40,10 +40,16 @@ class Lost:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the loss, or for the release, at most *timeout* seconds; True if lost."""
         lease, ended = self._lease, Event()
+        reasons: list[Reason | None] = []
+
+        def tell() -> None:
+            reasons.append(lease.reason)  # a membership may be back before we look
+            ended.set()
+
         until = None if timeout is None else lease._clock() + timeout
-        lease._watch(ended.set)
+        lease._watch(tell)
         try:
-            while lease.held:
+            while lease.held and not reasons:
                 nap = min(lease.remaining(), LONGEST_NAP)
                 if until is not None:
                     nap = min(nap, until - lease._clock())
@@ -51,8 +57,8 @@ class Lost:
                         break
                 ended.wait(nap)
         finally:
-            lease._unwatch(ended.set)
-        return self.is_set()
+            lease._unwatch(tell)
+        return any(reasons) or self.is_set()
 
     def __repr__(self) -> str:
         return f"<Lost {self.reason or 'not yet'}>"
@@ -78,10 +84,16 @@ class AsyncLost:
     async def wait(self, timeout: float | None = None) -> bool:
         """Wait for the loss, or for the release, at most *timeout* seconds; True if lost."""
         lease, ended = self._lease, asyncio.Event()
+        reasons: list[Reason | None] = []
+
+        def tell() -> None:
+            reasons.append(lease.reason)  # a membership may be back before we look
+            ended.set()
+
         until = None if timeout is None else lease._clock() + timeout
-        lease._watch(ended.set)
+        lease._watch(tell)
         try:
-            while lease.held:
+            while lease.held and not reasons:
                 nap = min(lease.remaining(), LONGEST_NAP)
                 if until is not None:
                     nap = min(nap, until - lease._clock())
@@ -91,8 +103,8 @@ class AsyncLost:
                     async with asyncio.timeout(nap):
                         await ended.wait()
         finally:
-            lease._unwatch(ended.set)
-        return self.is_set()
+            lease._unwatch(tell)
+        return any(reasons) or self.is_set()
 
     def __repr__(self) -> str:
         return f"<AsyncLost {self.reason or 'not yet'}>"

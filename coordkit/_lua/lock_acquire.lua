@@ -1,13 +1,15 @@
 -- lock_acquire: take the lock for this request, or say how long it is worth waiting.
 --
 --   KEYS[1]  lock        hash    rid, token, identity, meta, since, until; expires with the lease
---   KEYS[2]  queue       zset    waiters' rids by arrival
+--   KEYS[2]  queue       zset    waiters' rids by arrival, less a head start for their priority
 --   KEYS[3]  alive       zset    waiters' rids by liveness deadline, server ms
---   KEYS[4]  waiters     hash    rid: ttl, identity and meta, one a line, of who may be handed it
+--   KEYS[4]  waiters     hash    rid: ttl, identity and meta, one a line, of who may be handed it;
+--                                in an election 'p' and the priority stand for the ttl
 --   KEYS[5]  holders     zset    shared holders' rids by lease end, server ms
 --   KEYS[6]  fence       string  last token handed out in this bucket
 --   KEYS[7]  index       zset    what the bucket holds, by lease end, server ms
 --   KEYS[8]  tomb        string  how this very request ended, if it has
+--   KEYS[9]  history     stream  of an election only: how its terms began and ended
 --   ARGV[1]  rid                 the request; every retry carries the same
 --   ARGV[2]  waiter_ttl_ms       0: do not queue
 --   ARGV[3]  ttl_ms
@@ -16,19 +18,33 @@
 --   ARGV[6]  identity
 --   ARGV[7]  meta
 --   ARGV[8]  member              our name in the index
+--   ARGV[9]  priority            of an election only, as all that follow
+--   ARGV[10] preempt             1: ask a leader of lower priority to resign
+--   ARGV[11] entry               its name in the index for as long as its history is kept
+--   ARGV[12] channel             where its observers listen
 --
 --   returns {'taken', token}           ours, again with the same token when asked again
 --           {'busy', hint_ms, position, ends}  ask again after hint_ms; position -1 when not
 --                              queued; ends: the liveness deadline that this ask has set, else 0
 --           {'gone'}                   this request was given up, released or broken before
 local lock, queue, alive, waiters, holders = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local fence, index, tomb = KEYS[6], KEYS[7], KEYS[8]
+local fence, index, tomb, history = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local rid, waiter_ttl, ttl, delay = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local now_us = time[1] * 1000000 + time[2]
 
+local function elected(token)
+  redis.call('HSET', lock, 'priority', ARGV[9])
+  redis.call('XADD', history, 'MAXLEN', 128, '*', 'what', 'elected', 'term', token, 'at', now,
+    'identity', ARGV[6], 'why', '', 'priority', ARGV[9], 'meta', ARGV[7])
+  redis.call('ZADD', index, now + 7776000000, ARGV[11])
+  for _, key in ipairs({history, index}) do redis.call('PEXPIRE', key, 7776000000) end -- 90 days
+  redis.call('PUBLISH', ARGV[12], token)
+end
+
 local function take()
+  if history then redis.call('XLEN', history) end -- of another kind, it ends here: nothing is written
   local token = string.format('%.0f', now_us) -- tostring would lose digits
   -- The time floor covers what is older than a day.
   local last = redis.call('SET', fence, token, 'PX', 86400000, 'GET')
@@ -44,6 +60,7 @@ local function take()
   redis.call('HSET', lock, 'rid', rid, 'token', token, 'since', now, 'identity', ARGV[6], 'meta', ARGV[7])
   if delay > 0 then redis.call('HSET', lock, 'until', now + ttl) end
   redis.call('PEXPIRE', lock, ttl + delay)
+  if history then elected(token) end
   return {'taken', token}
 end
 
@@ -64,16 +81,20 @@ local function live_head()
 end
 
 if redis.call('EXISTS', tomb) == 1 then return {'gone'} end
-local held = redis.call('HMGET', lock, 'rid', 'token', 'until')
+local held = redis.call('HMGET', lock, 'rid', 'token', 'until', 'paused', 'priority', 'revoke')
 if held[1] == rid and tonumber(held[3] or now + 1) > now then
-  redis.call('PEXPIRE', lock, ttl + delay)
+  if not held[4] then redis.call('PEXPIRE', lock, ttl + delay) end
   if held[3] then redis.call('HSET', lock, 'until', now + ttl) end
   return {'taken', held[2]}
 end
 
 local head, head_ends = live_head()
 local readers_end = tonumber(redis.call('ZREVRANGE', holders, 0, 0, 'WITHSCORES')[2] or 0)
-if not held[1] and readers_end <= now and (not head or head == rid or ARGV[5] == '0') then
+-- So many µs a waiter of that priority goes before one of priority 0: 2^45, a year, for each.
+local start = history and ARGV[9] * 35184372088832 or 0
+local first = not head or head == rid or ARGV[5] == '0'
+  or history and now_us - start < tonumber(redis.call('ZSCORE', queue, head) or 0)
+if not held[1] and readers_end <= now and first then
   redis.call('ZREM', queue, rid)
   redis.call('ZREM', alive, rid)
   redis.call('HDEL', waiters, rid)
@@ -83,17 +104,23 @@ end
 local alive_until = 0
 if waiter_ttl > 0 then
   alive_until = now + waiter_ttl
-  redis.call('ZADD', queue, 'NX', now_us, rid)
+  redis.call('ZADD', queue, 'NX', now_us - start, rid)
   redis.call('ZADD', alive, alive_until, rid)
-  if delay == 0 then redis.call('HSET', waiters, rid, table.concat({ARGV[3], ARGV[6], ARGV[7]}, '\n')) end
+  if history or delay == 0 then
+    local ttl_or_priority = history and 'p' .. ARGV[9] or ARGV[3]
+    redis.call('HSET', waiters, rid, table.concat({ttl_or_priority, ARGV[6], ARGV[7]}, '\n'))
+  end
   for _, key in ipairs({queue, alive, waiters}) do
     redis.call('PEXPIRE', key, 120000) -- longer than any waiter_ttl; each ask renews it
   end
 end
-local ends = head_ends or now
-if not head or head == rid then
+if ARGV[10] == '1' and held[5] and not held[6] and tonumber(held[5]) < tonumber(ARGV[9]) then
+  redis.call('HSET', lock, 'revoke', 'preempted by ' .. ARGV[6])
+end
+local ends, place = head_ends or now, redis.call('ZRANK', queue, rid) or -1
+if not head or place == 0 then
   local left = redis.call('PTTL', lock)
   if left == -1 then left = waiter_ttl end -- somebody took its end away
   ends = held[1] and now + left or readers_end
 end
-return {'busy', math.max(ends - now, 1), redis.call('ZRANK', queue, rid) or -1, alive_until}
+return {'busy', math.max(ends - now, 1), place, alive_until}

@@ -273,7 +273,9 @@ class _Face:
         twin = getattr(_TWINS[type(self._real)], name)
         if name == "singleton":
             return _decorating(value)
-        if name == "acquire":
+        if name == "run":
+            return _running(value)
+        if name in ("acquire", "campaign", "join"):
             return lambda *args, **kwargs: _Acquiring(lambda: value(*args, **kwargs))
         if inspect.iscoroutinefunction(twin):
 
@@ -368,6 +370,17 @@ def _decorating(singleton: Callable[..., Any]) -> Callable[..., Any]:
         return decorated
 
     return decorator
+
+
+def _running(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Let `Election.run` call a coroutine function that never suspends."""
+
+    async def asked(
+        function: Callable[[Any], Coroutine[Any, Any, Any]], *args: Any, **kwargs: Any
+    ) -> Any:
+        return run(lambda term: drive(function(_faced(term))), *args, **kwargs)
+
+    return asked
 
 
 APIS: dict[str, type[Api]] = {kind.name: kind for kind in (Threads, Asyncio, Uvloop)}

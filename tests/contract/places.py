@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import fakeredis
 
 from contract.flavours import Api, Started, Threads, real
-from coordkit import AsyncLease, AsyncLock
+from coordkit import AsyncElection, AsyncLease, AsyncLock, AsyncMember, AsyncTerm
 from coordkit._core.keys import LockKeys
 from coordkit_cli.acl import rules
 from support.servers import HOST, RedisCluster, RedisServer, Sentinels
+
+#: What one may wait for.
+Waited: TypeAlias = AsyncLock | AsyncElection
+L = TypeVar("L", bound=AsyncLease)
 
 
 class Place:
@@ -53,7 +57,7 @@ class Place:
         }
         return read[kind](key)
 
-    def enqueue(self, lock: AsyncLock, *rids: str, alive: float) -> None:
+    def enqueue(self, lock: Waited, *rids: str, alive: float) -> None:
         """Put waiters into the queue by hand, alive for so many seconds from now on."""
         keys, ends = keys_of(lock), time.time() + alive
         arrival = time.time() * 1e6
@@ -61,7 +65,7 @@ class Place:
         self.raw.zadd(keys.queue, places)
         self.raw.zadd(keys.alive, dict.fromkeys(rids, ends * 1000))
 
-    def waiting(self, lock: AsyncLock) -> int:
+    def waiting(self, lock: Waited) -> int:
         """Return how many are in the queue, dead or alive."""
         waiting: int = self.raw.zcard(keys_of(lock).queue)
         return waiting
@@ -74,7 +78,7 @@ class Place:
             for name in ("eval", "evalsha")
         )
 
-    def untouched(self, lock: AsyncLock) -> bool:
+    def untouched(self, lock: Waited) -> bool:
         """Whether nobody holds the lock or waits for it."""
         k = keys_of(lock)
         return not any(
@@ -158,12 +162,16 @@ class SentinelPlace(Place):
         return self._url
 
 
-def keys_of(lock: AsyncLock) -> LockKeys:
-    """Return the keys of a lock."""
-    return lock._options.keys
+def keys_of(lock: Waited) -> LockKeys:
+    """Return the keys of a lock, or of the one that a leader holds."""
+    inner: Any = lock  # or the face of its twin
+    keys: LockKeys = (
+        inner._office.keys if "Election" in repr(lock) else inner._options.keys
+    )
+    return keys
 
 
-def unkeep(lease: AsyncLease) -> None:
+def unkeep(lease: AsyncLease | AsyncMember) -> None:
     """Have a lease renewed no more, as if every renewal got lost."""
     lease._engine.keeper.drop(real(lease))
 
@@ -173,11 +181,15 @@ def stranger() -> str:
     return secrets.token_hex(16) + "x"
 
 
+async def lead(election: AsyncElection, timeout: float = 15, **how: Any) -> AsyncTerm:
+    return await election.campaign(timeout, **how)
+
+
 async def take(lock: AsyncLock) -> AsyncLease:
     return await lock.acquire(timeout=3)
 
 
-async def promptly(waiter: Started[AsyncLease]) -> AsyncLease:
+async def promptly(waiter: Started[L]) -> L:
     """Return the lease of one that was woken, not of one that asked again by itself."""
     began = time.monotonic()
     lease = await waiter

@@ -242,7 +242,7 @@ def test_revoke_asks_every_holder() -> None:
     assert len(seen.holders) == 2
     keys = (KEYS.lock, KEYS.holders, KEYS.records)
     assert stage.asked[1:] == [
-        Call("lock_revoke", keys, (rid,), TIMEOUT) for rid in (SECOND, FIRST)
+        Call("lock_revoke", keys, (rid, "asked"), TIMEOUT) for rid in (SECOND, FIRST)
     ]
 
 

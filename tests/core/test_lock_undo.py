@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from coordkit._core.lock import GIVEN_UP_MS, Claim, LockLease, acquire, release_call
+from coordkit._core.claim import Claim
+from coordkit._core.lock import GIVEN_UP_MS, LockLease, acquire, release_call
 from coordkit._core.ops import Defer, Listen, Op, Rest, Wait
 from coordkit.errors import (
     CoordError,

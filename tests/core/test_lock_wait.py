@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from coordkit._core.claim import Claim
 from coordkit._core.lease import believed_until
-from coordkit._core.lock import Claim, LockLease, acquire_call, renew
+from coordkit._core.lock import LockLease, acquire_call, renew
 from coordkit._core.ops import Listen, Wait
 from coordkit.errors import LockTimeout, Refused, Unsupported
 from core.props import (

@@ -15,7 +15,7 @@ from typing import Any
 from unittest import mock
 
 from coordkit._core import keeper, lease, lock
-from coordkit._core.lock import Claim
+from coordkit._core.claim import Claim
 from coordkit._core.ops import Call, Op, Reply
 from sim.episodes import EPISODES
 from sim.store import shipped

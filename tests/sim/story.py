@@ -15,11 +15,11 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from coordkit._core.claim import Options, lock_options
+from coordkit._core.claim import Claim, Options, lock_options
 from coordkit._core.fence import Guard
 from coordkit._core.keeper import Keeper
 from coordkit._core.keys import guard_key
-from coordkit._core.lock import Claim, LockLease, acquire, release
+from coordkit._core.lock import LockLease, acquire, release
 from coordkit.errors import CoordError, StaleToken
 from sim.world import Client, Faults, Scenario, World
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 
-class Member(NamedTuple):
+class PublicName(NamedTuple):
     """A public name of a class."""
 
     owner: type
@@ -29,12 +29,12 @@ class Member(NamedTuple):
         return value if inspect.isfunction(value) else None
 
 
-def members(owner: type) -> list[Member]:
+def members(owner: type) -> list[PublicName]:
     """The public names that *owner* has from us, its bases' too."""
-    found: dict[str, Member] = {}
+    found: dict[str, PublicName] = {}
     for base in owner.__mro__:
         if base.__module__.startswith("coordkit"):
             for name, value in vars(base).items():
                 if not name.startswith("_"):
-                    found.setdefault(name, Member(owner, name, value))
+                    found.setdefault(name, PublicName(owner, name, value))
     return sorted(found.values())

@@ -238,7 +238,7 @@ def states(state: State, reason: Reason) -> str:
             return f"{reason}: {reason.why}"
         case Reason.EVICTED | Reason.DATA_LOST | Reason.CONFLICT:
             return reason.value
-        case Reason.UNKEPT | Reason.FORKED:
+        case Reason.UNKEPT | Reason.FORKED | Reason.OVER:
             return reason.upper()  # a reason is a str
 
 
