@@ -21,6 +21,15 @@ if TYPE_CHECKING:
         Members,
     )
     from ._core.observe import Resumed, Suspended
+    from ._core.ring_change import Move
+    from ._core.ring_history import RingDiff
+    from ._core.ring_ketama import Migration
+    from ._core.ring_local import Location
+    from ._core.ring_node import Node
+    from ._core.ring_read import RingInfo
+    from ._core.ring_snapshot import Range
+    from ._core.ring_stats import NodeShare, RingStats
+    from ._core.ring_write import RingChange
     from ._core.terms import (
         Candidate,
         Elected,
@@ -32,9 +41,11 @@ if TYPE_CHECKING:
         Vacant,
     )
     from ._io.loss import AsyncLost, Lost
+    from .async_session import AsyncSession
     from .election import AsyncElection, Election
     from .errors import (
         CoordError,
+        DamagedRing,
         EmptyRing,
         FenceRegression,
         KeyConflict,
@@ -43,10 +54,14 @@ if TYPE_CHECKING:
         LockTimeout,
         NoCandidate,
         NoLeader,
+        NoNode,
         NotHeld,
         NotPermitted,
+        Overloaded,
         Reason,
         Refused,
+        RingChanged,
+        StaleRing,
         StaleToken,
         Unreachable,
         Unsupported,
@@ -56,7 +71,9 @@ if TYPE_CHECKING:
     from .lease import AsyncLease, Lease
     from .lock import Acquiring, AsyncLock, Lock
     from .lock_all import AsyncLeases, AsyncLockAll, Leases, LockAll
-    from .session import AsyncSession, Session
+    from .plan import AsyncPlan, Plan
+    from .ring import AsyncRing, Ring
+    from .session import Session
     from .term import AsyncTerm, Term
 else:
     from importlib import import_module
@@ -73,6 +90,15 @@ else:
             "Members",
         ),
         "._core.observe": ("Resumed", "Suspended"),
+        "._core.ring_change": ("Move",),
+        "._core.ring_history": ("RingDiff",),
+        "._core.ring_ketama": ("Migration",),
+        "._core.ring_local": ("Location",),
+        "._core.ring_node": ("Node",),
+        "._core.ring_read": ("RingInfo",),
+        "._core.ring_snapshot": ("Range",),
+        "._core.ring_stats": ("NodeShare", "RingStats"),
+        "._core.ring_write": ("RingChange",),
         "._core.terms": (
             "Candidate",
             "Elected",
@@ -84,9 +110,11 @@ else:
             "Vacant",
         ),
         "._io.loss": ("AsyncLost", "Lost"),
+        ".async_session": ("AsyncSession",),
         ".election": ("AsyncElection", "Election"),
         ".errors": (
             "CoordError",
+            "DamagedRing",
             "EmptyRing",
             "FenceRegression",
             "KeyConflict",
@@ -95,10 +123,14 @@ else:
             "LockTimeout",
             "NoCandidate",
             "NoLeader",
+            "NoNode",
             "NotHeld",
             "NotPermitted",
+            "Overloaded",
             "Reason",
             "Refused",
+            "RingChanged",
+            "StaleRing",
             "StaleToken",
             "Unreachable",
             "Unsupported",
@@ -108,7 +140,9 @@ else:
         ".lease": ("AsyncLease", "Lease"),
         ".lock": ("Acquiring", "AsyncLock", "Lock"),
         ".lock_all": ("AsyncLeases", "AsyncLockAll", "Leases", "LockAll"),
-        ".session": ("AsyncSession", "Session"),
+        ".plan": ("AsyncPlan", "Plan"),
+        ".ring": ("AsyncRing", "Ring"),
+        ".session": ("Session",),
         ".term": ("AsyncTerm", "Term"),
     }
 
@@ -139,11 +173,14 @@ __all__ = [
     "AsyncLockAll",
     "AsyncLost",
     "AsyncMember",
+    "AsyncPlan",
+    "AsyncRing",
     "AsyncSession",
     "AsyncTerm",
     "Candidate",
     "Changed",
     "CoordError",
+    "DamagedRing",
     "Died",
     "Elected",
     "Election",
@@ -161,6 +198,7 @@ __all__ = [
     "LeaseLost",
     "Leases",
     "Left",
+    "Location",
     "Lock",
     "LockAll",
     "LockInfo",
@@ -169,16 +207,31 @@ __all__ = [
     "Member",
     "MemberInfo",
     "Members",
+    "Migration",
     "Missed",
+    "Move",
     "NoCandidate",
     "NoLeader",
+    "NoNode",
+    "Node",
+    "NodeShare",
     "NotHeld",
     "NotPermitted",
+    "Overloaded",
     "Paused",
+    "Plan",
+    "Range",
     "Reason",
     "Refused",
     "Resumed",
+    "Ring",
+    "RingChange",
+    "RingChanged",
+    "RingDiff",
+    "RingInfo",
+    "RingStats",
     "Session",
+    "StaleRing",
     "StaleToken",
     "State",
     "Suspended",

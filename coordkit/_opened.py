@@ -1,15 +1,24 @@
-"""What a session of either flavour knows without asking anybody."""
+"""What a session is of either flavour: what it knows without asking, and its defaults."""
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Generic, TypeVar
 
-from ._core.span import LONGEST_CALL, seconds
 from ._io.engine import AsyncEngine, Engine
 from ._io.fork import OfOneProcess
 
 E = TypeVar("E", Engine, AsyncEngine)
+
+DEFAULT_URL = "redis://localhost:6379/0"
+DEFAULT_TTL = 30.0
+#: An election's: its leader is missed sooner than the holder of a lock.
+DEFAULT_TERM = 15.0
+#: A group's: after a crash its members are listed for so long.
+DEFAULT_SILENCE = 10.0
+#: How long a waiter's place outlives it: a crash in the queue costs the others so much.
+DEFAULT_WAITER_TTL = 3.0
+#: A ring may be gone by for so long without an answer of the server.
+DEFAULT_STALENESS = 30.0
 
 
 class Opened(OfOneProcess, Generic[E]):
@@ -34,8 +43,3 @@ class Opened(OfOneProcess, Generic[E]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.address} namespace={self.namespace!r}>"
-
-
-def call_seconds(timeout: float | timedelta) -> float:
-    """Return how long one question may take: 10 ms to 2 s."""
-    return seconds(timeout, "timeout", least=0.01, most=LONGEST_CALL)

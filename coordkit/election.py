@@ -170,7 +170,7 @@ class Election(_Named):
         then `Resumed`.  After a silence in which more happened than is remembered, there
         is `Missed`.
         """
-        watching = observe(self._office.subject(), self._engine.listener())
+        watching = observe(self._office.subject(), self._engine.rid())
         return self._engine.stream(watching)
 
     # -- for operators -----------------------------------------------------------------
@@ -204,7 +204,7 @@ class Election(_Named):
         Who leads is asked to resign, and returned.  Candidates keep their places.
         """
         limit, engine = pause_seconds(lasting), self._engine
-        rid = engine.listener()
+        rid = engine.rid()
         return engine.run(self._office.pause(rid, engine.identity, limit, reason))
 
     def resume(self) -> None:
@@ -332,7 +332,7 @@ class AsyncElection(_Named):
         then `Resumed`.  After a silence in which more happened than is remembered, there
         is `Missed`.
         """
-        watching = observe(self._office.subject(), self._engine.listener())
+        watching = observe(self._office.subject(), self._engine.rid())
         return self._engine.stream(watching)
 
     # -- for operators -----------------------------------------------------------------
@@ -368,7 +368,7 @@ class AsyncElection(_Named):
         Who leads is asked to resign, and returned.  Candidates keep their places.
         """
         limit, engine = pause_seconds(lasting), self._engine
-        rid = engine.listener()
+        rid = engine.rid()
         return await engine.run(self._office.pause(rid, engine.identity, limit, reason))
 
     async def resume(self) -> None:

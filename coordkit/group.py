@@ -289,7 +289,7 @@ class Group(_Named):
         `Resumed`.  When changes cannot be told one by one, as after a long silence or a
         loss of data, `Members` comes again.
         """
-        watching = observe(self._circle.subject(), self._engine.listener())
+        watching = observe(self._circle.subject(), self._engine.rid())
         return self._engine.stream(watching)
 
 
@@ -346,5 +346,5 @@ class AsyncGroup(_Named):
         `Resumed`.  When changes cannot be told one by one, as after a long silence or a
         loss of data, `Members` comes again.
         """
-        watching = observe(self._circle.subject(), self._engine.listener())
+        watching = observe(self._circle.subject(), self._engine.rid())
         return self._engine.stream(watching)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -239,16 +239,3 @@ async def _give_back(taken: dict[str, AsyncLease], cause: BaseException) -> None
         await AsyncLeases(taken).release()
     except CoordError as problem:
         cause.add_note(f"giving the others back: {problem}")
-
-
-def several(names: Sequence[str]) -> list[str]:
-    """Return *names* if they are at least one, and each only once."""
-    if isinstance(names, str):
-        raise TypeError(f"names is a sequence of names, not one str: {names!r}")
-    given = list(names)
-    if not given:
-        raise ValueError("names is empty: give at least one name")
-    twice = next((name for name in given if given.count(name) > 1), None)
-    if twice is not None:
-        raise ValueError(f"{twice!r} is named twice: a lock cannot wait for itself")
-    return given

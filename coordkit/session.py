@@ -1,5 +1,6 @@
 """
-A session: one client's liveness.  `Session` for threads, `AsyncSession` for tasks.
+A session: one client's liveness.  `Session` is for threads; `AsyncSession`, for tasks, is
+in `coordkit.async_session`.
 
 It holds the connections, a namespace, an identity, and the one keeper that
 renews every lease taken through it.  Nothing is sent before the first question.
@@ -10,47 +11,47 @@ starts anew: connections and identity of its own, and no lease of the parent.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
 from redis import Redis, RedisCluster
-from redis.asyncio import Redis as AsyncRedis
-from redis.asyncio import RedisCluster as AsyncRedisCluster
 
 from ._core import election as _election
 from ._core import group as _group
 from ._core import inspect as _inspect
-from ._core.claim import lock_options
+from ._core.claim import lock_options, several
 from ._core.election import election_times
 from ._core.group import circle
 from ._core.inspect import LockInfo
 from ._core.keys import check_name, check_namespace
 from ._core.members import Members
-from ._core.span import LONGEST_CALL
+from ._core.ring import listing as _rings
+from ._core.ring_read import RingInfo
+from ._core.span import LONGEST_CALL, call_seconds
 from ._core.terms import ElectionInfo
-from ._io.connect import async_source, source
-from ._io.engine import AsyncEngine, Engine
-from ._opened import Opened, call_seconds
-from .election import AsyncElection, Election
-from .fence import AsyncFence, Fence
-from .group import AsyncGroup, Group
-from .lock import AsyncLock, Lock
-from .lock_all import AsyncLockAll, LockAll, several
-from .singleton import Busy, async_singleton, singleton
+from ._io.connect import source
+from ._io.engine import Engine
+from ._opened import (
+    DEFAULT_SILENCE,
+    DEFAULT_STALENESS,
+    DEFAULT_TERM,
+    DEFAULT_TTL,
+    DEFAULT_URL,
+    DEFAULT_WAITER_TTL,
+    Opened,
+)
+from .election import Election
+from .fence import Fence
+from .group import Group
+from .lock import Lock
+from .lock_all import LockAll
+from .ring import Ring, staleness_seconds
+from .singleton import Busy, singleton
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-DEFAULT_URL = "redis://localhost:6379/0"
-DEFAULT_TTL = 30.0
-#: An election's: its leader is missed sooner than the holder of a lock.
-DEFAULT_TERM = 15.0
-#: A group's: after a crash its members are listed for so long.
-DEFAULT_SILENCE = 10.0
-#: How long a waiter's place outlives it: a crash in the queue costs the others so much.
-DEFAULT_WAITER_TTL = 3.0
 
 
 class Session(Opened[Engine]):
@@ -174,6 +175,22 @@ class Session(Opened[Engine]):
         """Return the fence *name*, which checks tokens; nothing is sent."""
         return Fence(self._engine, name)
 
+    def ring(
+        self, name: str, *, max_staleness: float | timedelta = DEFAULT_STALENESS
+    ) -> Ring:
+        """
+        Return the ring *name*, which maps keys to nodes; nothing is sent.
+
+        *max_staleness*: when the server was silent for so many seconds, lookups refuse
+        to answer.  A ring that was looked at once is kept fresh until the session is
+        closed, in one thread or task for all.
+        """
+        return Ring(self._engine, name, staleness_seconds(max_staleness))
+
+    def rings(self) -> list[RingInfo]:
+        """Return every ring of the namespace, by name, without SCAN."""
+        return self._engine.run(_rings(self.namespace, self._engine.timeout))
+
     def singleton(
         self,
         name: str,
@@ -214,176 +231,3 @@ class Session(Opened[Engine]):
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-class AsyncSession(Opened[AsyncEngine]):
-    """
-    A client of Redis for tasks: the source of locks, fences and all else.
-
-    *where* is a URL, or a client of redis-py's asyncio side, whose settings are
-    copied: the client itself is never used.  *timeout* bounds every single
-    question, in seconds; questions about a short lease are bounded by a fifth of
-    its ttl.  It belongs to the event loop that asks first.
-
-    What tasks ask in one turn of the loop shares one write on one connection.
-    Leaving it releases the leases that are still held.
-    """
-
-    def __init__(
-        self,
-        where: str | AsyncRedis | AsyncRedisCluster = DEFAULT_URL,
-        *,
-        namespace: str = "default",
-        identity: str | None = None,
-        timeout: float | timedelta = LONGEST_CALL,
-    ) -> None:
-        patience = call_seconds(timeout)
-        self._engine = AsyncEngine(
-            async_source(where, timeout=patience),
-            check_namespace(namespace),
-            None if identity is None else check_name(identity, "identity"),
-            patience,
-        )
-
-    # -- what it is for ---------------------------------------------------------
-
-    def lock(
-        self,
-        name: str,
-        *,
-        ttl: float | timedelta = DEFAULT_TTL,
-        fair: bool = True,
-        shared: bool = False,
-        slots: int | None = None,
-        hold_at_least: float | timedelta = 0.0,
-        max_hold: float | timedelta | None = None,
-        lock_delay: float | timedelta = 0.0,
-        waiter_ttl: float | timedelta = DEFAULT_WAITER_TTL,
-        meta: Mapping[str, Any] | None = None,
-    ) -> AsyncLock:
-        """
-        Return the lock *name*; nothing is sent.  All times in seconds.
-
-        *ttl*: how long a lease lasts without renewal.  *fair*: a free lock belongs
-        to whoever waits longest.  *shared*: any number may hold it at once, but not
-        together with one who holds it alone.  *slots*: at most so many at once.
-        *hold_at_least*: a release leaves it taken until so long after it was taken.
-        *max_hold*: it is renewed no longer than this.  *lock_delay*: after a lease
-        ran out without release nobody gets it for so long.  *waiter_ttl*: a waiter
-        that died blocks the queue for so long.  *meta*: shown to whoever asks.
-        """
-        return AsyncLock(
-            self._engine,
-            lock_options(
-                *(self.namespace, name, ttl, hold_at_least, max_hold, lock_delay),
-                *(waiter_ttl, meta),
-                fair=fair,
-                shared=shared,
-                slots=slots,
-            ),
-        )
-
-    def lock_all(
-        self, names: Sequence[str], *, ttl: float | timedelta = DEFAULT_TTL
-    ) -> AsyncLockAll:
-        """Return several locks to be had together, all or none; nothing is sent."""
-        return AsyncLockAll({name: self.lock(name, ttl=ttl) for name in several(names)})
-
-    async def locks(self) -> list[LockInfo]:
-        """Return every lock of the namespace that is held, by name, without SCAN."""
-        return await self._engine.run(
-            _inspect.listing(self.namespace, self._engine.timeout)
-        )
-
-    def election(
-        self,
-        name: str,
-        *,
-        ttl: float | timedelta = DEFAULT_TERM,
-        renew_deadline: float | timedelta | None = None,
-        renew_every: float | timedelta | None = None,
-        handover_delay: float | timedelta = 0.0,
-        max_term: float | timedelta | None = None,
-        waiter_ttl: float | timedelta = DEFAULT_WAITER_TTL,
-    ) -> AsyncElection:
-        """
-        Return the election *name*; nothing is sent.  All times in seconds.
-
-        *ttl*: after a leader's crash nobody leads for so long.  *renew_deadline*: a
-        leader that could not renew for so long steps down; what is left of the ttl is
-        for its work to end; two thirds of the ttl unless given.  *renew_every*: a third
-        of the ttl.  *handover_delay*: after a term that was not resigned nobody is
-        elected for so long.  *max_term*: a leader steps down after so long.
-        *waiter_ttl*: a candidate that died blocks the next for so long.
-        """
-        times = election_times(
-            ttl, renew_deadline, renew_every, handover_delay, max_term, waiter_ttl
-        )
-        office = _election.office(self.namespace, name, self._engine.timeout)
-        return AsyncElection(self._engine, office, times)
-
-    async def elections(self) -> list[ElectionInfo]:
-        """Return every election of the last 90 days, by name, without SCAN."""
-        return await self._engine.run(
-            _election.listing(self.namespace, self._engine.timeout)
-        )
-
-    def group(
-        self, name: str, *, ttl: float | timedelta = DEFAULT_SILENCE
-    ) -> AsyncGroup:
-        """Return the group *name*, whose members are heard of within *ttl*; nothing is sent."""
-        timeout = self._engine.timeout
-        return AsyncGroup(
-            self._engine, circle(self.namespace, name, ttl=ttl, timeout=timeout)
-        )
-
-    async def groups(self) -> list[Members]:
-        """Return every group of the namespace that has members, by name, without SCAN."""
-        return await self._engine.run(
-            _group.listing(self.namespace, self._engine.timeout)
-        )
-
-    def fence(self, name: str) -> AsyncFence:
-        """Return the fence *name*, which checks tokens; nothing is sent."""
-        return AsyncFence(self._engine, name)
-
-    def singleton(
-        self,
-        name: str,
-        *,
-        ttl: float | timedelta = DEFAULT_TTL,
-        timeout: float | None = 0.0,
-        busy: Busy = "raise",
-    ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R | None]]]:
-        """
-        Decorate a function: of all processes, one at a time runs it.
-
-        When another runs it for longer than *timeout*, `LockTimeout` is raised, or,
-        with ``busy="skip"``, None is returned.  A parameter named *lease* is filled
-        in with the lease.
-        """
-        return async_singleton(self.lock(name, ttl=ttl), timeout, busy)
-
-    async def ping(self) -> None:
-        """Ask the server something harmless: raises what a first lock would raise."""
-        await self._engine.run(_inspect.probe(self.namespace, self._engine.timeout))
-
-    # -- its end ------------------------------------------------------------------
-
-    async def close(self) -> None:
-        """Release the leases that are still held and close every connection."""
-        if self._engine.closed:
-            return
-        await self._engine.release_all()
-        await self._engine.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()

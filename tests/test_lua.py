@@ -39,6 +39,7 @@ COMMANDS = {
     "HGET": "2.0.0",
     "HGETALL": "2.0.0",
     "HINCRBY": "2.0.0",
+    "HLEN": "2.0.0",
     "HMGET": "2.0.0",
     "HSET": "4.0.0",  # several fields
     "LPUSH": "1.0.0",
@@ -49,8 +50,11 @@ COMMANDS = {
     "PEXPIRE": "2.6.0",
     "PTTL": "2.6.0",
     "PUBLISH": "2.0.0",
+    "RENAME": "1.0.0",
     "SET": "6.2.0",  # GET
+    "STRLEN": "2.2.0",
     "TIME": "2.6.0",
+    "UNLINK": "4.0.0",
     "XADD": "5.0.0",
     "XLEN": "5.0.0",
     "XRANGE": "6.2.0",  # from an id on, exclusive
@@ -67,14 +71,15 @@ COMMANDS = {
 }
 OLDEST = (6, 2, 0)
 #: The words of a command's arguments that are options, not data.
-OPTIONS = {"PX", "GET", "NX", "WITHSCORES", "MAXLEN", "LIMIT"}
+OPTIONS = {"PX", "GET", "NX", "WITHSCORES", "LIMIT", "MAXLEN"}
 #: What a script may use besides its locals: the same in Lua 5.1 and 5.4.
 GLOBALS = {
     *("KEYS", "ARGV", "redis"),
     *("ipairs", "math", "pairs", "pcall", "string", "table", "tonumber", "type"),
+    "unpack",  # of 5.1, asked for where there is no `table.unpack`
 }
 KEYLESS = {"TIME", "PUBLISH"}
-SEVERAL_KEYS = {"DEL", "EXISTS"}
+SEVERAL_KEYS = {"DEL", "EXISTS", "RENAME", "UNLINK"}
 
 each_script = pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
 each_table = pytest.mark.parametrize("table", ["KEYS", "ARGV"])

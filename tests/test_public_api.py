@@ -31,7 +31,7 @@ from coordkit.testing import Server
 from support.servers import RedisServer
 from support.surface import members
 
-API = Path(__file__).parent / "typing"
+API = sorted((Path(__file__).parent / "typing").glob("api*.py"))
 PUBLIC: dict[str, Any] = {
     name: getattr(coordkit, name) for name in coordkit.__all__ if name[0] != "_"
 }
@@ -117,8 +117,9 @@ def test_signatures_name_only_what_is_public(function: Any, value: Any) -> None:
 
 
 def test_every_public_name_is_typed_by_the_users_files() -> None:
-    trees = [ast.parse(path.read_text("utf-8")) for path in API.glob("api*.py")]
-    nodes = [node for tree in trees for node in ast.walk(tree)]
+    nodes = [
+        node for api in API for node in ast.walk(ast.parse(api.read_text("utf-8")))
+    ]
     used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
     used |= {node.id for node in nodes if isinstance(node, ast.Name)}
     shown = [*CLASSES, Server]
@@ -224,6 +225,11 @@ EXAMPLES: list[CoordError] = [
     errors.NoLeader("nobody"),
     errors.NoCandidate("jobs", "w1", "nobody waits"),
     errors.EmptyRing("nobody"),
+    errors.NoNode("shards", "a"),
+    errors.RingChanged("shards", 7, 9),
+    errors.StaleRing("shards", "too old"),
+    errors.DamagedRing("shards", "its meta is gone"),
+    errors.Overloaded("shards", 8, 8),
     errors.KeyConflict("another kind"),
     errors.Unsupported("which"),
     errors.Refused("no"),
@@ -275,6 +281,7 @@ def shown(session: Any, lease: Any, leases: Any, lost: Any) -> dict[str, Any]:
         ),
         held: lease,
         r"<\w*Leases \[<\w*Lease 'a' .* held, .*>\]>": leases,
+        r"<\w*Ring 'shards'>": session.ring("shards"),
         r"<\w*Lost not yet>": lease.lost,
         r"<\w*Lost stolen>": lost,
     }
@@ -347,6 +354,8 @@ BOUND: dict[str, Callable[[], Any]] = {
     "AsyncGroup": lambda: AsyncSession().group("jobs"),
     "Fence": lambda: Session().fence("jobs"),
     "AsyncFence": lambda: AsyncSession().fence("jobs"),
+    "Ring": lambda: Session().ring("shards"),
+    "AsyncRing": lambda: AsyncSession().ring("shards"),
     "Acquiring": lambda: AsyncSession().lock("jobs").acquire(),
 }
 

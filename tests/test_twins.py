@@ -20,6 +20,8 @@ from coordkit import (
     AsyncLockAll,
     AsyncLost,
     AsyncMember,
+    AsyncPlan,
+    AsyncRing,
     AsyncSession,
     AsyncTerm,
     Election,
@@ -31,6 +33,8 @@ from coordkit import (
     LockAll,
     Lost,
     Member,
+    Plan,
+    Ring,
     Session,
     Term,
 )
@@ -59,6 +63,8 @@ TWINS: list[tuple[Any, Any]] = [
     (Group, AsyncGroup),
     (Member, AsyncMember),
     (Lost, AsyncLost),
+    (Ring, AsyncRing),
+    (Plan, AsyncPlan),
 ]
 #: What stands behind them: the same names and parameters; how it works differs.
 INNER_TWINS: list[tuple[Any, Any]] = [
@@ -70,6 +76,7 @@ INNER_TWINS: list[tuple[Any, Any]] = [
     (cluster.ClusterWires, cluster.AsyncClusterWires),
     (blocking.Blocking, aio.Aio),
     (blocking.KeeperThread, aio.KeeperTask),
+    (blocking.FollowerThread, aio.FollowerTask),
 ]
 
 
@@ -81,7 +88,7 @@ def pairs(twins: list[tuple[Any, Any]]) -> pytest.MarkDecorator:
 #: What asks the server, or waits: a coroutine on the asyncio side, and nothing else is.
 ASKS = {
     *("Session.close", "Session.elections", "Session.groups", "Session.locks"),
-    *("Session.ping", "Group.members"),
+    *("Session.ping", "Session.rings", "Group.members"),
     *("Member.leave", "Member.renew", "Member.report"),
     *("Lock.break_", "Lock.info", "Lock.revoke", "Lock.try_acquire"),
     *("Lease.release", "Lease.renew", "Leases.release"),
@@ -91,6 +98,10 @@ ASKS = {
     *("Election.transfer", "Term.release", "Term.renew", "Term.resign"),
     *("Fence.check", "Fence.get", "Fence.seen", "Fence.set"),
     "Lost.wait",
+    *("Ring.add", "Ring.create", "Ring.delete", "Ring.import_", "Ring.plan"),
+    *("Ring.diff", "Ring.export", "Ring.info", "Ring.refresh", "Ring.verify"),
+    *("Ring.assign", "Ring.loads", "Ring.release", "Ring.remove", "Ring.reweight"),
+    "Plan.apply",
 }
 #: Where docstrings must differ, and why.
 SAID_OTHERWISE = {
@@ -101,6 +112,7 @@ SAID_OTHERWISE = {
 #: Where parameters must differ, and why.
 CALLED_OTHERWISE = {
     "KeeperThread.stop": "a thread may not end in time; a task is cancelled",
+    "FollowerThread.stop": "likewise",
 }
 #: Where annotations differ beyond the names of the twins, and why.
 TYPED_OTHERWISE = {

@@ -23,6 +23,7 @@ from ._settings import Settings
 PROGRAM = "coordkit"
 COMMANDS = {
     "lock": (".lock:lock", "Locks: run commands under them, see who holds them."),
+    "ring": (".ring:ring", "Rings: which node has which key."),
     "cron": (".cron:cron", "Run each tick of a crontab on one host of several."),
     "doctor": (".doctor:doctor", "Say what this Redis guarantees, and what to mend."),
     "acl": (".acl:acl", "Print the access list that is enough for one namespace."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
@@ -165,6 +165,19 @@ def lock_options(
         ),
         meta=meta_text(meta),
     )
+
+
+def several(names: Sequence[str]) -> list[str]:
+    """Return *names* if they are at least one, and each only once."""
+    if isinstance(names, str):
+        raise TypeError(f"names is a sequence of names, not one str: {names!r}")
+    given = list(names)
+    if not given:
+        raise ValueError("names is empty: give at least one name")
+    twice = next((name for name in given if given.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{twice!r} is named twice: a lock cannot wait for itself")
+    return given
 
 
 def flag(value: object, what: str) -> bool:

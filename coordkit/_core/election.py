@@ -29,7 +29,7 @@ from ..errors import (
 )
 from .asking import ask, insist
 from .claim import LONGEST_WAITER_TTL, Claim, flag, meta_text
-from .inspect import values
+from .inspect import listed
 from .keys import (
     LockKeys,
     check_name,
@@ -286,11 +286,7 @@ def office(namespace: str, name: str, timeout: float) -> Office:
 
 def listing(namespace: str, timeout: float) -> Op[list[ElectionInfo]]:
     """Return every election of *namespace* that is remembered, by name.  No SCAN."""
-    keys = index_keys(namespace)
-    calls = tuple(Call("index_list", (key,), (), timeout) for key in keys)
-    reply = yield from ask(Pipeline(calls, timeout))
-    members = sorted({text(m) for bucket in values(reply.value) for m in bucket})
-    names = [m.removeprefix("election:") for m in members if m[:9] == "election:"]
+    names = yield from listed(index_keys(namespace), "election:", timeout)
     if not names:
         return []
     offices = [office(namespace, name, timeout) for name in names]

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from ..errors import CoordError, KeyConflict, LeaseLost, Reason, Unreachable
 from .asking import SHORTEST_CALL, ask, insist
-from .inspect import values
+from .inspect import listed
 from .keys import GroupKeys, check_name, group_keys, index_keys, news_channel
 from .lease import Clock, Lease, Renewal, State, believed_until
 from .members import GroupEvent, Members, Record, Watching, looked
@@ -329,11 +329,7 @@ def circle(
 
 def listing(namespace: str, timeout: float) -> Op[list[Members]]:
     """Return every group of *namespace* that has members, by name.  Reads the indexes: no SCAN."""
-    keys = index_keys(namespace)
-    calls = tuple(Call("index_list", (key,), (), timeout) for key in keys)
-    reply = yield from ask(Pipeline(calls, timeout))
-    listed = sorted({text(m) for bucket in values(reply.value) for m in bucket})
-    names = [m.removeprefix("group:") for m in listed if m.startswith("group:")]
+    names = yield from listed(index_keys(namespace), "group:", timeout)
     if not names:
         return []
     circles = [circle(namespace, name, ttl=1.0, timeout=timeout) for name in names]

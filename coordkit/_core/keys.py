@@ -54,6 +54,23 @@ class GroupKeys:
     index: str
 
 
+@dataclass(frozen=True, slots=True)
+class RingKeys:
+    """The keys of one ring.  *staged* and *tomb* are prefixes: a rid completes them."""
+
+    bucket: int
+    points: str
+    nodes: str
+    meta: str
+    log: str
+    packed: str
+    assigned: str
+    loads: str
+    staged: str
+    tomb: str
+    lasting: str
+
+
 def check_name(name: str, what: str = "name") -> str:
     """Return *name* if it can be one: 1 to 512 bytes of UTF-8 without control characters."""
     if not isinstance(name, str):
@@ -151,6 +168,25 @@ def group_keys(namespace: str, name: str) -> GroupKeys:
     )
 
 
+def ring_keys(namespace: str, name: str) -> RingKeys:
+    """Return the keys of the ring *name*, all in its bucket."""
+    bucket = bucket_of(name)
+    at = in_bucket(namespace, bucket, "")
+    return RingKeys(
+        bucket=bucket,
+        points=f"{at}ring.points:{name}",
+        nodes=f"{at}ring.nodes:{name}",
+        meta=f"{at}ring.meta:{name}",
+        log=f"{at}ring.log:{name}",
+        packed=f"{at}ring.packed:{name}",
+        assigned=f"{at}ring.assigned:{name}",
+        loads=f"{at}ring.loads:{name}",
+        staged=f"{at}ring.staged:",
+        tomb=f"{at}tomb:",
+        lasting=f"{at}lasting",
+    )
+
+
 def guard_key(namespace: str, name: str) -> str:
     """Return the key of the fence *name*: what checks tokens, not what mints them."""
     return in_bucket(namespace, bucket_of(name), f"guard:{name}")
@@ -159,6 +195,11 @@ def guard_key(namespace: str, name: str) -> str:
 def index_keys(namespace: str) -> tuple[str, ...]:
     """Return the index of every bucket."""
     return tuple(in_bucket(namespace, b, "index") for b in range(BUCKETS))
+
+
+def lasting_keys(namespace: str) -> tuple[str, ...]:
+    """Return what lists, in every bucket, the names of things that do not expire."""
+    return tuple(in_bucket(namespace, b, "lasting") for b in range(BUCKETS))
 
 
 def wake_prefix(namespace: str) -> str:

@@ -1,10 +1,16 @@
-"""What stands behind a session of either flavour: its id, its forks, and what it takes."""
+"""
+What a process has of a session: its identity, its leases, what it knows of rings.
+
+In the child of a fork everything is made anew, and what was the parent's is left
+alone, neither used nor closed.
+"""
 
 from __future__ import annotations
 
 import os
 import secrets
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from .._core import group, lock
@@ -17,6 +23,8 @@ from .._core.lock import LockLease
 from .._core.members import Record
 from .._core.ops import Op
 from .._core.regress import Highest
+from .._core.ring_local import LocalRing
+from .._core.ring_read import RingId
 from ..errors import Reason
 from . import clock, fork
 
@@ -25,9 +33,11 @@ M = TypeVar("M", bound=MemberLease)
 
 
 class Common:
-    """What both flavours know without asking anybody."""
+    """What both flavours of an engine know without asking anybody."""
 
     keeper: Keeper
+    #: makes what one thing at a time may hold
+    _guard: Callable[[], AbstractContextManager[Any]]
 
     def __init__(self, namespace: str, named: str | None, timeout: float) -> None:
         self.namespace = namespace
@@ -36,6 +46,7 @@ class Common:
         self.identity = ""
         self._named = named
         self._highest = Highest()
+        self._rings: dict[tuple[str, float], LocalRing] = {}
         self._of_parents: list[Any] = []
         self._start()
         fork.born_again(self)
@@ -47,6 +58,15 @@ class Common:
         self._connect(wake_prefix(self.namespace) + self._id)
 
     def _connect(self, channel: str) -> None:
+        raise NotImplementedError
+
+    def _listening(self) -> bool:
+        raise NotImplementedError
+
+    def _stir(self) -> None:
+        raise NotImplementedError
+
+    def _load_first(self, local: LocalRing) -> None:
         raise NotImplementedError
 
     def _parts(self) -> tuple[Any, ...]:
@@ -61,14 +81,13 @@ class Common:
         # Kept, for what nobody refers to is closed: and it is the parent's.
         self._of_parents.append(self._parts())
         self._start()
+        for ring in self._rings.values():
+            ring.forget(self._guard())
 
-    def rid(self, claim: Claim) -> str:
-        """Return a new request id: the session's half, a random half, the mode."""
-        return f"{self._id}{os.urandom(8).hex()}{claim.mode}"
-
-    def listener(self) -> str:
-        """Return a new id to listen under."""
-        return self._id + os.urandom(8).hex()
+    def rid(self, claim: Claim | None = None) -> str:
+        """Return a new request id: the session's half, a random half, the mode of a claim."""
+        mode = "" if claim is None else claim.mode
+        return f"{self._id}{os.urandom(8).hex()}{mode}"
 
     def namesake(self, office: Office) -> Op[bool]:
         """Return the question whether another session, too, stands there by our name."""
@@ -106,13 +125,13 @@ class Common:
     def joining(
         self,
         circle: Circle,
-        record: Record,
         rid: str,
+        record: Record,
         new: Callable[[str, int, float], M],
         *,
         replace: bool,
     ) -> Op[M]:
-        """Return the operation that joins a group."""
+        """Return the operation that joins a group, to be run alone or as a part of another."""
         floor = self._highest.so_far(circle.keys.bucket)
 
         def make(token: int, asked_at: float) -> M:
@@ -125,12 +144,17 @@ class Common:
         now = clock.now()
         return group.join(circle, record, rid, make, now=now, replace=replace)
 
-    def _listening(self) -> bool:
-        raise NotImplementedError
-
-    def _stir(self) -> None:
-        raise NotImplementedError
+    def ring(self, ring: RingId, max_staleness: float) -> LocalRing:
+        """Return what this process knows of a ring: the same for all who ask."""
+        new = LocalRing(ring, max_staleness, guard=self._guard(), load=self._load_first)
+        return self._rings.setdefault((ring.name, max_staleness), new)
 
     def _check_open(self) -> None:
         if self.closed:
             raise RuntimeError("the session is closed")
+
+
+def check_same(before: object, now: object) -> None:
+    """Refuse to go on in a child with what its parent has begun."""
+    if before is not now:
+        raise RuntimeError("this was begun in the process that forked this one")

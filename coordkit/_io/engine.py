@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from .._core import group, inspect, lock
 from .._core.claim import Claim
+from .._core.follow import Follower
 from .._core.group import Circle, MemberLease
 from .._core.inspect import LockInfo
 from .._core.keeper import Keeper
@@ -24,13 +25,14 @@ from .._core.keys import wake_prefix
 from .._core.lock import LockLease
 from .._core.members import Record
 from .._core.ops import Call, Op
-from ..errors import CoordError
+from .._core.ring_local import LocalRing
+from ..errors import CoordError, StaleRing
 from . import clock
-from .aio import Aio, KeeperTask
+from .aio import Aio, FollowerTask, KeeperTask
 from .awake import AsyncWakeLine
-from .blocking import Blocking, KeeperThread
+from .blocking import Blocking, FollowerThread, KeeperThread
 from .cluster import AsyncClusterWires, ClusterWires
-from .common import Common
+from .common import Common, check_same
 from .connect import AsyncSource, Source
 from .line import Line
 from .wake import WakeLine
@@ -46,6 +48,8 @@ log = logging.getLogger("coordkit")
 class Engine(Common):
     """For threads."""
 
+    _guard = threading.Lock
+
     def __init__(
         self, source: Source, namespace: str, named: str | None, timeout: float
     ) -> None:
@@ -57,13 +61,21 @@ class Engine(Common):
         self._wires = self._way()
         self._line = WakeLine(source, channel, self.timeout, now)
         self.keeper = Keeper(
-            guard=threading.Lock(),
+            guard=self._guard(),
             draw=random.random,
             ceiling=self.timeout,
             scatter=source.clustered,
         )
         self._keeping = KeeperThread(self.keeper, self._way(), self._line, now)
         self._io = Blocking(self._wires, self._line, now, self._defer)
+        self._following = FollowerThread(
+            Follower(guard=self._guard()),
+            self._wires,
+            self._line,
+            now,
+            self._defer,
+            self.rid(),
+        )
 
     def _way(self) -> Wires | ClusterWires:
         if self.source.clustered:
@@ -71,7 +83,7 @@ class Engine(Common):
         return Wires(self.source.route, self.timeout)
 
     def _parts(self) -> tuple[Any, ...]:
-        return self._wires, self._line, self._keeping, self._io
+        return self._wires, self._line, self._keeping, self._io, self._following
 
     def run(self, op: Op[T]) -> T:
         """Drive an operation."""
@@ -84,7 +96,8 @@ class Engine(Common):
         io = self._io
         for told in io.stream(op):
             yield told
-            _check_same(io, self._io)
+            self._check_open()
+            check_same(io, self._io)
 
     def _listening(self) -> bool:
         return self._line.ready
@@ -106,15 +119,13 @@ class Engine(Common):
     ) -> L | None:
         """Take a lock; *new* makes the lease.  See `_core.lock.acquire`."""
         rid = self.rid(claim)
-        made: list[L] = []
-
-        def noted(*what: Any) -> L:
-            made.append(new(*what))
-            return made[0]
-
-        op = self.acquiring(claim, rid, noted, timeout=timeout, queue=queue)
         return self._taken(
-            op, made, self.release, lambda: lock.give_up(claim, rid, clock.now())
+            new,
+            lambda noted: self.acquiring(
+                claim, rid, noted, timeout=timeout, queue=queue
+            ),
+            self.release,
+            lambda: lock.give_up(claim, rid, clock.now()),
         )
 
     def release(self, lease: LockLease, why: str = "") -> None:
@@ -131,31 +142,30 @@ class Engine(Common):
         replace: bool,
     ) -> M:
         """Become a member of a group; *new* makes the membership.  See `_core.group.join`."""
-        rid = self.listener()
-        made: list[M] = []
-
-        def noted(*what: Any) -> M:
-            made.append(new(*what))
-            return made[0]
-
-        op = self.joining(circle, record, rid, noted, replace=replace)
+        rid = self.rid()
         return self._taken(
-            op,
-            made,
+            new,
+            lambda noted: self.joining(circle, rid, record, noted, replace=replace),
             self.leave,
             lambda: group.give_up(circle, rid, record.identity, clock.now()),
         )
 
     def _taken(
         self,
-        op: Op[R],
-        made: list[T],
+        new: Callable[..., T],
+        taking: Callable[[Callable[..., T]], Op[R]],
         give_back: Callable[[T], None],
         give_up: Callable[[], tuple[Call, float]],
     ) -> R:
-        """Run what makes a lease; leave nothing behind, wherever it is interrupted."""
+        """Run what is *taking* a *new* lease; leave nothing behind, wherever it is interrupted."""
+        made: list[T] = []
+
+        def noted(*what: Any) -> T:
+            made.append(new(*what))
+            return made[0]
+
         try:
-            return self.run(op)
+            return self.run(taking(noted))
         except BaseException as exc:
             # Interrupted after it was made, or in the middle of taking it back.
             if made:
@@ -187,16 +197,27 @@ class Engine(Common):
         )
         return _broken(seen, reason)
 
+    def load(self, local: LocalRing) -> None:
+        """Ask for a ring now, and keep it fresh from then on."""
+        self._check_open()
+        self._following.follow(local)
+
+    def _load_first(self, local: LocalRing) -> None:
+        self.load(local)
+
     def close(self) -> None:
         """Close every connection; what is still held ends by its ttl."""
         self.closed = True
         self._keeping.stop(self.timeout)
         self._line.close()
+        self._following.stop(self.timeout)
         self._wires.close()
 
 
 class AsyncEngine(Common):
     """For tasks."""
+
+    _guard = nullcontext
 
     def __init__(
         self, source: AsyncSource, namespace: str, named: str | None, timeout: float
@@ -211,13 +232,21 @@ class AsyncEngine(Common):
         self._wires = self._way()
         self._line = AsyncWakeLine(source, channel, self.timeout, now)
         self.keeper = Keeper(
-            guard=nullcontext(),
+            guard=self._guard(),
             draw=random.random,
             ceiling=self.timeout,
             scatter=source.clustered,
         )
         self._keeping = KeeperTask(self.keeper, self._way(), self._line, now)
         self._io = Aio(self._wires, self._line, now, self._defer)
+        self._following = FollowerTask(
+            Follower(guard=self._guard()),
+            self._wires,
+            self._line,
+            now,
+            self._defer,
+            self.rid(),
+        )
 
     def _way(self) -> Line | AsyncClusterWires:
         if self.source.clustered:
@@ -225,7 +254,8 @@ class AsyncEngine(Common):
         return Line(self.source.route, self.timeout)
 
     def _parts(self) -> tuple[Any, ...]:
-        return self._wires, self._line, self._keeping, self._io, self._end
+        parts = (self._wires, self._line, self._keeping, self._io, self._following)
+        return (*parts, self._end)
 
     # These three return the driver's own coroutine: a frame less to wake a task through.
 
@@ -243,7 +273,8 @@ class AsyncEngine(Common):
         async with aclosing(io.stream(op)) as telling:
             async for told in telling:
                 yield told
-                _check_same(io, self._io)
+                self._check_open()
+                check_same(io, self._io)
 
     def _check_loop(self) -> None:
         loop = asyncio.get_running_loop()
@@ -295,9 +326,7 @@ class AsyncEngine(Common):
         replace: bool,
     ) -> Coroutine[Any, Any, M]:
         """Become a member of a group; *new* makes the membership.  See `_core.group.join`."""
-        return self.run(
-            self.joining(circle, record, self.listener(), new, replace=replace)
-        )
+        return self.run(self.joining(circle, self.rid(), record, new, replace=replace))
 
     def leave(self, member: MemberLease) -> Coroutine[Any, Any, None]:
         """Be a member of a group no longer."""
@@ -324,6 +353,15 @@ class AsyncEngine(Common):
         )
         return _broken(seen, reason)
 
+    async def load(self, local: LocalRing) -> None:
+        """Ask for a ring now, and keep it fresh from then on."""
+        self._check_open()
+        self._check_loop()
+        await self._following.follow(local)
+
+    def _load_first(self, local: LocalRing) -> None:
+        raise StaleRing(local.name, "it has not been asked for: await refresh() first")
+
     async def close(self) -> None:
         """Close every connection; what is still held ends by its ttl."""
         self.closed = True
@@ -336,13 +374,9 @@ class AsyncEngine(Common):
             yield
         finally:
             await self._keeping.stop()
+            await self._following.stop()
             await self._line.close()
             await self._wires.close()
-
-
-def _check_same(before: object, now: object) -> None:
-    if before is not now:
-        raise RuntimeError("this was begun in the process that forked this one")
 
 
 def _broken(seen: LockInfo | None, reason: str) -> LockInfo | None:
