@@ -10,20 +10,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ._core.counter import CounterInfo
+    from ._core.fence import Entry
     from ._core.inspect import Holder, LockInfo
     from ._core.lease import State
     from ._io.loss import AsyncLost, Lost
+    from .counter import AsyncCounter, Counter
     from .errors import (
         CoordError,
         EmptyRing,
         FenceRegression,
+        IdRegression,
         KeyConflict,
         LeadershipLost,
         LeaseLost,
         LockTimeout,
         NoLeader,
+        NotAllAdded,
         NotHeld,
         NotPermitted,
+        OutOfBounds,
+        Overtaken,
         Reason,
         Refused,
         StaleToken,
@@ -31,6 +38,8 @@ if TYPE_CHECKING:
         Unsupported,
     )
     from .fence import AsyncFence, Fence
+    from .gate import Gate, Passage
+    from .ids import AsyncIds, Ids
     from .lease import AsyncLease, Lease
     from .lock import Acquiring, AsyncLock, Lock
     from .lock_all import AsyncLeases, AsyncLockAll, Leases, LockAll
@@ -39,20 +48,27 @@ else:
     from importlib import import_module
 
     _FROM = {
+        "._core.counter": ("CounterInfo",),
+        "._core.fence": ("Entry",),
         "._core.inspect": ("Holder", "LockInfo"),
         "._core.lease": ("State",),
         "._io.loss": ("AsyncLost", "Lost"),
+        ".counter": ("AsyncCounter", "Counter"),
         ".errors": (
             "CoordError",
             "EmptyRing",
             "FenceRegression",
+            "IdRegression",
             "KeyConflict",
             "LeadershipLost",
             "LeaseLost",
             "LockTimeout",
             "NoLeader",
+            "NotAllAdded",
             "NotHeld",
             "NotPermitted",
+            "OutOfBounds",
+            "Overtaken",
             "Reason",
             "Refused",
             "StaleToken",
@@ -60,6 +76,8 @@ else:
             "Unsupported",
         ),
         ".fence": ("AsyncFence", "Fence"),
+        ".gate": ("Gate", "Passage"),
+        ".ids": ("AsyncIds", "Ids"),
         ".lease": ("AsyncLease", "Lease"),
         ".lock": ("Acquiring", "AsyncLock", "Lock"),
         ".lock_all": ("AsyncLeases", "AsyncLockAll", "Leases", "LockAll"),
@@ -84,7 +102,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Acquiring",
+    "AsyncCounter",
     "AsyncFence",
+    "AsyncIds",
     "AsyncLease",
     "AsyncLeases",
     "AsyncLock",
@@ -92,10 +112,16 @@ __all__ = [
     "AsyncLost",
     "AsyncSession",
     "CoordError",
+    "Counter",
+    "CounterInfo",
     "EmptyRing",
+    "Entry",
     "Fence",
     "FenceRegression",
+    "Gate",
     "Holder",
+    "IdRegression",
+    "Ids",
     "KeyConflict",
     "LeadershipLost",
     "Lease",
@@ -107,8 +133,12 @@ __all__ = [
     "LockTimeout",
     "Lost",
     "NoLeader",
+    "NotAllAdded",
     "NotHeld",
     "NotPermitted",
+    "OutOfBounds",
+    "Overtaken",
+    "Passage",
     "Reason",
     "Refused",
     "Session",

@@ -20,14 +20,17 @@ from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio import RedisCluster as AsyncRedisCluster
 
 from ._core import inspect as _inspect
-from ._core.claim import lock_options
+from ._core.claim import lock_options, several
+from ._core.counter import CounterInfo
 from ._core.inspect import LockInfo
 from ._core.keys import check_name, check_namespace
-from ._core.span import LONGEST_CALL, seconds
+from ._core.span import LONGEST_CALL, call_seconds
 from ._io.connect import async_source, source
 from ._io.engine import AsyncEngine, Engine
 from ._io.fork import OfOneProcess
+from .counter import AsyncCounter, Counter, counters
 from .fence import AsyncFence, Fence
+from .ids import AsyncIds, Ids
 from .lock import AsyncLock, Lock
 from .lock_all import AsyncLockAll, LockAll
 from .singleton import Busy, async_singleton, singleton
@@ -37,6 +40,8 @@ R = TypeVar("R")
 
 DEFAULT_URL = "redis://localhost:6379/0"
 DEFAULT_TTL = 30.0
+#: A question for each id costs a thousand times as much; a crash wastes a thousand.
+DEFAULT_BLOCK = 1000
 #: How long a waiter's place outlives it: a crash in the queue costs the others so much.
 DEFAULT_WAITER_TTL = 3.0
 
@@ -140,6 +145,36 @@ class Session(OfOneProcess):
     def fence(self, name: str) -> Fence:
         """Return the fence *name*, which checks tokens; nothing is sent."""
         return Fence(self._engine, name)
+
+    def counter(self, name: str, *, shards: int | None = None) -> Counter:
+        """
+        Return the counter *name*; nothing is sent.
+
+        *shards*: in how many parts it is, for very many adds.  None: as it is, else one.
+        """
+        return Counter(self._engine, name, shards)
+
+    def counters(self) -> list[CounterInfo]:
+        """Return every counter of the namespace, by name, without SCAN."""
+        return self._engine.run(counters(self._engine).listing())
+
+    def add_all(
+        self, amounts: Mapping[str, int], *, token: int | None = None
+    ) -> dict[str, int]:
+        """
+        Add to several counters in one trip; return the new values by name.
+
+        Each as by `Counter.add`, whatever becomes of the others: `NotAllAdded` tells.
+        """
+        return self._engine.run(counters(self._engine).add_all(amounts, token))
+
+    def ids(self, name: str, *, block: int = DEFAULT_BLOCK, start: int = 1) -> Ids:
+        """
+        Return unique numbers to iterate over, for ever; nothing is sent.
+
+        *block*: so many are had by one question, and lost by a crash.  *start*: the least.
+        """
+        return Ids(self._engine, name, block, start)
 
     def singleton(
         self,
@@ -290,6 +325,36 @@ class AsyncSession(OfOneProcess):
         """Return the fence *name*, which checks tokens; nothing is sent."""
         return AsyncFence(self._engine, name)
 
+    def counter(self, name: str, *, shards: int | None = None) -> AsyncCounter:
+        """
+        Return the counter *name*; nothing is sent.
+
+        *shards*: in how many parts it is, for very many adds.  None: as it is, else one.
+        """
+        return AsyncCounter(self._engine, name, shards)
+
+    async def counters(self) -> list[CounterInfo]:
+        """Return every counter of the namespace, by name, without SCAN."""
+        return await self._engine.run(counters(self._engine).listing())
+
+    async def add_all(
+        self, amounts: Mapping[str, int], *, token: int | None = None
+    ) -> dict[str, int]:
+        """
+        Add to several counters in one trip; return the new values by name.
+
+        Each as by `AsyncCounter.add`, whatever becomes of the others: `NotAllAdded` tells.
+        """
+        return await self._engine.run(counters(self._engine).add_all(amounts, token))
+
+    def ids(self, name: str, *, block: int = DEFAULT_BLOCK, start: int = 1) -> AsyncIds:
+        """
+        Return unique numbers to iterate over, for ever; nothing is sent.
+
+        *block*: so many are had by one question, and lost by a crash.  *start*: the least.
+        """
+        return AsyncIds(self._engine, name, block, start)
+
     def singleton(
         self,
         name: str,
@@ -333,21 +398,3 @@ class AsyncSession(OfOneProcess):
 
     def __repr__(self) -> str:
         return f"<AsyncSession {self.address} namespace={self.namespace!r}>"
-
-
-def call_seconds(timeout: float | timedelta) -> float:
-    """Return how long one question may take: 10 ms to 2 s."""
-    return seconds(timeout, "timeout", least=0.01, most=LONGEST_CALL)
-
-
-def several(names: Sequence[str]) -> list[str]:
-    """Return *names* if they are at least one, and each only once."""
-    if isinstance(names, str):
-        raise TypeError(f"names is a sequence of names, not one str: {names!r}")
-    given = list(names)
-    if not given:
-        raise ValueError("names is empty: give at least one name")
-    twice = next((name for name in given if given.count(name) > 1), None)
-    if twice is not None:
-        raise ValueError(f"{twice!r} is named twice: a lock cannot wait for itself")
-    return given

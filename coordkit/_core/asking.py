@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+import math
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from ..errors import Unreachable
 from .ops import Call, Op, Pipeline, Reply, Rest
@@ -51,3 +53,29 @@ def insist(call: Call, patience: float | None = None) -> Op[Reply]:
             pause = min(2 * pause, LONGEST_PAUSE)
             left = max(until - rested.heard_at, SHORTEST_CALL)
             question = call._replace(timeout=min(call.timeout, left))
+
+
+def insist_all(calls: Sequence[Call]) -> Op[list[Any]]:
+    """
+    Ask for several changes in one trip, and again for those without an answer.
+
+    What could not be had stands in its call's place.  Scripts as for `insist`.
+    """
+    answers: list[Any] = [None] * len(calls)
+    left, until, pause = list(range(len(calls))), math.inf, FIRST_PAUSE
+    longest = timeout = max(call.timeout for call in calls)
+    while True:
+        trip = tuple(calls[i] for i in left)
+        try:
+            told, asked_at, heard_at = yield Pipeline(trip, timeout)
+        except Unreachable as exc:
+            told, asked_at, heard_at = [exc] * len(left), exc.asked_at, exc.heard_at
+        for i, answer in zip(left, told, strict=True):
+            answers[i] = answer
+        left = [i for i in left if isinstance(answers[i], Unreachable)]
+        until = min(until, asked_at + 2 * longest)
+        if not left or heard_at >= until:
+            return answers
+        rested = yield Rest(min(heard_at + pause, until))
+        pause = min(2 * pause, LONGEST_PAUSE)
+        timeout = min(longest, max(until - rested.heard_at, SHORTEST_CALL))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
@@ -11,6 +11,7 @@ from typing import Any, cast
 from .keys import LockKeys, check_name, lock_keys, wake_prefix
 from .lock import Claim
 from .span import call_timeout, milliseconds, seconds, ttl_seconds
+from .whole import whole
 
 LARGEST_META = 4096
 DEEPEST_META = 16
@@ -125,6 +126,19 @@ def lock_options(
     )
 
 
+def several(names: Sequence[str]) -> list[str]:
+    """Return *names* if they are at least one, and each only once."""
+    if isinstance(names, str):
+        raise TypeError(f"names is a sequence of names, not one str: {names!r}")
+    given = list(names)
+    if not given:
+        raise ValueError("names is empty: give at least one name")
+    twice = next((name for name in given if given.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{twice!r} is named twice: a lock cannot wait for itself")
+    return given
+
+
 def _flag(value: object, what: str) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"{what} is True or False, not {value!r}")
@@ -136,11 +150,7 @@ def _limit(shared: object, slots: int | None) -> int | None:
         raise ValueError(f"shared=True and slots={slots!r} cannot be combined")
     if slots is None:
         return 0 if shared else None
-    if isinstance(slots, bool) or not isinstance(slots, int):
-        raise TypeError(f"slots is an int, not {type(slots).__name__}: {slots!r}")
-    if not 1 <= slots <= MOST_SLOTS:
-        raise ValueError(f"slots={slots} is not between 1 and {MOST_SLOTS}")
-    return slots
+    return whole(slots, "slots", least=1, most=MOST_SLOTS)
 
 
 def meta_text(meta: Mapping[str, Any] | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -66,12 +66,7 @@ def info(name: str, keys: LockKeys, timeout: float) -> Op[LockInfo | None]:
 
 def listing(namespace: str, timeout: float) -> Op[list[LockInfo]]:
     """Return every held lock of *namespace*, by name.  Reads the indexes: no SCAN."""
-    calls = tuple(
-        Call("index_list", (key,), (), timeout) for key in index_keys(namespace)
-    )
-    reply = yield from ask(Pipeline(calls, timeout))
-    members = sorted({text(m) for bucket in _values(reply.value) for m in bucket})
-    names = [m.removeprefix("lock:") for m in members if m.startswith("lock:")]
+    names = yield from listed(index_keys(namespace), "lock:", timeout)
     if not names:
         return []
     calls = tuple(_info_call(lock_keys(namespace, name), timeout) for name in names)
@@ -85,6 +80,14 @@ def listing(namespace: str, timeout: float) -> Op[list[LockInfo]]:
             if seen is not None:
                 found.append(seen)
     return found
+
+
+def listed(indexes: Iterable[str], kind: str, timeout: float) -> Op[list[str]]:
+    """Return the names of that kind that these indexes list, in order."""
+    calls = tuple(Call("index_list", (key,), (), timeout) for key in indexes)
+    reply = yield from ask(Pipeline(calls, timeout))
+    members = sorted({text(m) for bucket in values(reply.value) for m in bucket})
+    return [m.removeprefix(kind) for m in members if m.startswith(kind)]
 
 
 def break_(
@@ -208,9 +211,9 @@ def _meta(stored: str) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", meta) if isinstance(meta, dict) else {}
 
 
-def _values(values: Any) -> list[Any]:
+def values(answers: Any) -> list[Any]:
     """Return the values of a pipeline; raise the first refusal among them."""
-    for value in values:
-        if isinstance(value, CoordError):
-            raise value
-    return list(values)
+    for answer in answers:
+        if isinstance(answer, CoordError):
+            raise answer
+    return list(answers)

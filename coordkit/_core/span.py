@@ -43,6 +43,11 @@ def limit_seconds(value: float | timedelta | None, what: str) -> float | None:
     return None if value is None else seconds(value, what, most=LONGEST_WAIT)
 
 
+def call_seconds(timeout: float | timedelta) -> float:
+    """Return how long one question may take: 10 ms to 2 s."""
+    return seconds(timeout, "timeout", least=0.01, most=LONGEST_CALL)
+
+
 def milliseconds(value: float) -> int:
     """Return whole milliseconds, rounded up: the server never keeps less than was asked."""
     return math.ceil(round(value * 1000, 6))

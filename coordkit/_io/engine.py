@@ -21,6 +21,7 @@ from .._core import inspect, lock
 from .._core.inspect import LockInfo
 from .._core.keeper import Keeper
 from .._core.keys import wake_prefix
+from .._core.lanes import Lanes
 from .._core.lock import Claim, LockLease
 from .._core.ops import Call, Op
 from .._core.regress import Highest
@@ -52,6 +53,8 @@ class _Common:
         self.identity = ""
         self._named = named
         self._highest = Highest()
+        #: the same object for ever, so that in a fork nobody uses the parent's
+        self.lanes = Lanes()
         self._of_parents: list[Any] = []
         self._start()
         fork.born_again(self)
@@ -59,6 +62,7 @@ class _Common:
     def _start(self) -> None:
         """Take an id and connections of one's own."""
         self._id = secrets.token_hex(8)
+        self.lanes.restart(self._id)
         self.identity = self._named or fork.process_identity(self._id)
         self._connect(wake_prefix(self.namespace) + self._id)
 

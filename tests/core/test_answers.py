@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
 
 from coordkit._core import inspect, lock
+from coordkit._core.counter import Tally
 from coordkit._core.fence import Guard
+from coordkit._core.ids import id_blocks
 from coordkit._core.inspect import LockInfo
-from coordkit._core.keys import guard_key, lock_keys
+from coordkit._core.keys import fence_keys, lock_keys
+from coordkit._core.lanes import REMEMBERED_MS, Lanes
 from coordkit._core.lock import LockLease
-from coordkit._core.ops import Call, Listen, Op, Wait
-from coordkit.errors import CoordError, KeyConflict, LeaseLost, Reason, StaleToken
-from core.lua import SCRIPTS
+from coordkit._core.ops import Call, Listen, Op, Pipeline, Wait
+from coordkit.errors import (
+    CoordError,
+    KeyConflict,
+    LeaseLost,
+    OutOfBounds,
+    Overtaken,
+    Reason,
+    StaleToken,
+    Unreachable,
+)
+from core.lua import SCRIPTS, place
 from core.props import BUSY, ENDS, RID, TAKEN, TOKEN, a_claim, a_lease, wanting
 from core.script import Line, Stage
 
 KEYS = lock_keys("ns", "jobs")
-FENCE = Guard("jobs", guard_key("ns", "jobs"), 2.0)
+
+
+def a_fence() -> Guard:
+    return Guard("jobs", fence_keys("ns", "jobs"), Lanes(), 2.0)
+
+
+FENCE = a_fence()
 WAKE = "ck:1:ns:wake:"
 HELD = [b"held", 0, RID.encode(), 1000, b"7", b"1", b"me", b"{}"]
 SHARED = [b"shared", 0, b"3", RID.encode(), 1000, b"7\n1\nme\n{}"]
@@ -49,16 +66,48 @@ VALUES = {
     "meta": '{"a":1}',
     "member": "lock:jobs",
     "wake": WAKE,
-    "field": "total",
-    "value": b"seven",
+    "seq": 1,
+    "memo_ms": REMEMBERED_MS,
+    "amount": 5,
+    "least": -5,
+    "most": 95,
+    "shards": "1",
+    "kept_ms": 7 * 86_400_000,
+    "block": 100,
+    "start": 200,
+    "what": "set",
+    "written": b"seven",
+    "if_is": "equal",
+    "expected": b"six",
+    "entry": b"seven",
+    "keep": 50,
+    "first": 9,
+}
+#: Where the same word stands for something else.
+OTHERWISE: dict[str, dict[str, Any]] = {
+    "counter_add": {"member": "counter:jobs"},
+    "counter_set": {"member": "counter:jobs", "value": "6"},
+    "fence_write": {"ttl_ms": 1500},
+    "fence_append": {"expected": 8},
+    "fence_read": {"limit": 10},
 }
 
 
 def last_call(op: Op[Any], *lines: Line) -> Call:
     """The script that *op* calls after these lines."""
     call = Stage().upto(op, lines)
+    if isinstance(call, Pipeline):
+        (call,) = call.calls
     assert isinstance(call, Call)
     return call
+
+
+def a_counter(shards: int | None = 1) -> Tally:
+    return Tally("ns", "jobs", shards, lanes=Lanes(), timeout=2.0, scatter=False)
+
+
+def ids_taken() -> Op[range]:
+    return id_blocks("ns", "jobs", block=100, start=200, timeout=2.0).take(0)
 
 
 def renewal_of(lease: LockLease) -> Call:
@@ -80,8 +129,15 @@ def calls() -> list[Call]:
         last_call(inspect.break_("jobs", "ns", WAKE, None, 2.0), seen),
         last_call(inspect.revoke("jobs", "ns", 2.0), seen),
         last_call(inspect.probe("ns", 2.0)),
-        last_call(FENCE.set("total", b"seven", TOKEN)),
+        last_call(FENCE.check(TOKEN)),
+        last_call(a_fence().cas("total", b"seven", b"six", TOKEN, 1.5)),
+        last_call(a_fence().append(b"seven", TOKEN, 8, 50)),
         last_call(FENCE.get("total")),
+        last_call(FENCE.journal(8, 10)),
+        last_call(a_counter().add(5, token=TOKEN, at_least=0, at_most=100)),
+        last_call(a_counter().set(6, token=TOKEN)),
+        last_call(a_counter().value()),
+        last_call(ids_taken()),
     ]
 
 
@@ -93,27 +149,26 @@ def test_every_script_is_called() -> None:
     assert set(CALLS) == set(SCRIPTS)
 
 
-def positions(script: str, table: str) -> dict[int, str]:
-    """What the header says stands where, from 1; of one lease where there are many."""
-    described = SCRIPTS[script].described(table)
-    each = len(described)
-    return {
-        int(
-            re.sub(rf"{each}\*i(-(\d+))?", lambda m: str(each - int(m[2] or 0)), index)
-        ): w
-        for index, w in described.items()
-    }
+def positions(script: str, table: str, length: int) -> dict[int, str]:
+    """What the header says stands where, from 1: there are *length* of them."""
+    found: dict[int, str] = {}
+    for index, word in SCRIPTS[script].described(table).items():
+        stride, first = place(index)
+        found |= dict.fromkeys(range(first, length + 1, stride or length), word)
+    return found
 
 
 @each_call
 def test_every_key_stands_where_the_header_says(call: Call) -> None:
     kinds = {n: key.split(":")[4] for n, key in enumerate(call.keys, 1)}
-    assert kinds == positions(call.script, "KEYS")
+    assert kinds == positions(call.script, "KEYS", len(call.keys))
 
 
 @each_call
 def test_every_argument_stands_where_the_header_says(call: Call) -> None:
-    expected = {n: VALUES[word] for n, word in positions(call.script, "ARGV").items()}
+    said = positions(call.script, "ARGV", len(call.args))
+    values = VALUES | OTHERWISE.get(call.script, {})
+    expected = {n: values[word] for n, word in said.items()}
     assert dict(enumerate(call.args, 1)) == expected
 
 
@@ -184,9 +239,44 @@ def of_others() -> list[Word]:
     def revoking() -> Op[Any]:
         return inspect.revoke("jobs", "ns", 2.0)
 
+    def swapping() -> Op[Any]:
+        return a_fence().cas("total", b"7", b"6", 7)
+
+    def appending() -> Op[Any]:
+        return a_fence().append(b"7", 7, 8, 10)
+
+    def adding() -> Op[Any]:
+        return a_counter().add(5, token=7, at_most=100)
+
+    def setting() -> Op[Any]:
+        return a_counter().set(5, token=7)
+
     return [
         Word("fence_check", [b"admitted", b"7"], admitting, None),
         Word("fence_check", [b"stale", b"9"], admitting, StaleToken),
+        Word("fence_write", [b"done", b"7"], swapping, bool),
+        Word("fence_write", [b"differs", b"7"], swapping, bool),
+        Word("fence_write", [b"stale", b"9"], swapping, StaleToken),
+        Word("fence_write", [b"gone", b"9"], swapping, Unreachable),
+        Word("fence_append", [b"appended", b"9"], appending, int),
+        Word("fence_append", [b"overtaken", b"9"], appending, Overtaken),
+        Word("fence_append", [b"stale", b"9"], appending, StaleToken),
+        Word("fence_append", [b"gone"], appending, Unreachable),
+        Word("counter_add", [b"added", b"9"], adding, int),
+        Word("counter_add", [b"stale", b"9"], adding, StaleToken),
+        Word("counter_add", [b"bounds", b"99"], adding, OutOfBounds),
+        Word("counter_add", [b"shards", b"9"], adding, KeyConflict),
+        Word("counter_add", [b"conflict", b"0"], adding, KeyConflict),
+        Word("counter_add", [b"gone"], adding, Unreachable),
+        Word("counter_add", [b"absent", b"0"], adding, int, ADDED_AT_LAST),
+        Word("counter_set", [b"set", b"9"], setting, int),
+        Word("counter_set", [b"stale", b"9"], setting, StaleToken),
+        Word("counter_set", [b"shards", b"9"], setting, KeyConflict),
+        Word("counter_set", [b"conflict"], setting, KeyConflict),
+        Word("counter_set", [b"gone"], setting, Unreachable),
+        Word("ids_take", [b"taken", b"300"], ids_taken, range),
+        Word("ids_take", [b"bounds", b"300"], ids_taken, OutOfBounds),
+        Word("ids_take", [b"conflict"], ids_taken, KeyConflict),
         Word("lock_info", [b"free", 1], looking, None),
         Word("lock_info", HELD, looking, LockInfo),
         Word("lock_info", SHARED, looking, LockInfo),
@@ -197,6 +287,8 @@ def of_others() -> list[Word]:
     ]
 
 
+#: A shard is not there: the first is seen to, then it is made.
+ADDED_AT_LAST: tuple[Line, ...] = (("counter_add", [b"added", b"0"]),) * 2
 WORDS = [*of_locks("lock"), *of_locks("share"), *of_others()]
 
 
@@ -208,7 +300,11 @@ def test_every_word_of_every_script_is_known_here() -> None:
 
 @pytest.mark.parametrize("word", WORDS, ids=lambda word: f"{word.script}: {word.word}")
 def test_every_word_means_what_it_should(word: Word) -> None:
-    lines: list[Line] = [(word.script, word.answer), *word.then]
+    # `set` asks in trips: of each shard, where they are on several nodes.
+    first: Line = (word.script, word.answer)
+    if word.script == "counter_set":
+        first = (Pipeline, [word.answer])
+    lines: list[Line] = [first, *word.then]
     if word.script in {"lock_break", "lock_revoke"}:
         lines.insert(0, ("lock_info", HELD))
     assert meaning(word.op(), lines) is word.means

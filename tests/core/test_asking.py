@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from coordkit._core.asking import FIRST_PAUSE, SHORTEST_CALL, ask, insist
+from coordkit._core.asking import (
+    FIRST_PAUSE,
+    SHORTEST_CALL,
+    ask,
+    insist,
+    insist_all,
+)
 from coordkit._core.ops import Call, Pipeline, Rest
 from coordkit.errors import Refused, Unreachable
 from core.props import no_answer, not_sent
@@ -79,3 +85,48 @@ def test_a_no_is_an_answer() -> None:
     for asked in (ask(CALL), insist(CALL)):
         with pytest.raises(Refused):
             play(asked, [("lock_info", Refused("no"))])
+
+
+# -- several changes -----------------------------------------------------------------
+
+OTHER = CALL._replace(keys=("other",))
+
+
+def test_only_what_got_no_answer_is_asked_for_again() -> None:
+    stage = Stage()
+    lines: list[Line] = [
+        (Pipeline, [no_answer(), Refused("no")]),
+        (Rest, None),
+        (Pipeline, no_answer()),
+        (Rest, None),
+        (Pipeline, [["done"]]),
+    ]
+    done, refused = stage.play(insist_all([CALL, OTHER]), lines)
+    assert done == ["done"]
+    assert isinstance(refused, Refused), "which is an answer"
+    trips = [request for request in stage.asked if isinstance(request, Pipeline)]
+    assert [trip.calls for trip in trips] == [(CALL, OTHER), (CALL,), (CALL,)]
+
+
+def test_not_for_ever_and_then_it_says_of_which() -> None:
+    stage = Stage()
+
+    def answer(request: Any) -> Any:
+        if not isinstance(request, Pipeline):
+            return None
+        return [not_sent(), ["done"]] if len(request.calls) == 2 else not_sent()
+
+    silent, done = stage.improvise(insist_all([CALL, OTHER]), answer)
+    assert isinstance(silent, Unreachable)
+    assert done == ["done"]
+    assert stage.now == pytest.approx(104.0), "two time-outs"
+
+
+def test_the_last_trip_has_only_the_time_that_is_left() -> None:
+    stage = Stage()
+    late: Line = (Pipeline, Took(1.95, no_answer()))
+    rest: Line = (Rest, None)
+    stage.play(insist_all([CALL]), [late, rest, late, rest, (Pipeline, [["done"]])])
+    last = stage.asked[-1]
+    assert isinstance(last, Pipeline)
+    assert last.timeout == SHORTEST_CALL
