@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Self
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from ._core.ids import id_blocks
 from ._io import fork
@@ -27,6 +27,29 @@ from ._io.fork import OfOneProcess
 
 if TYPE_CHECKING:
     from ._io.engine import AsyncEngine, Engine
+
+G = TypeVar("G")
+
+
+class _Left(Generic[G]):
+    """What is left of a block, who may take another, and the last id there was."""
+
+    def __init__(self, guard: Callable[[], G]) -> None:
+        self._make_guard = guard
+        self.last = 0
+        self.after_fork()
+        fork.born_again(self)
+
+    def after_fork(self) -> None:
+        """In a child process: what is left is the parent's."""
+        self.numbers: Iterator[int] = iter(())
+        self.guard = self._make_guard()
+
+    def first_of(self, taken: range) -> int:
+        """Go on with a new block; return its first."""
+        self.last = taken[-1]
+        self.numbers = iter(taken)
+        return next(self.numbers)
 
 
 class Ids(OfOneProcess):
@@ -41,14 +64,7 @@ class Ids(OfOneProcess):
         self._blocks = id_blocks(
             engine.namespace, name, block=block, start=start, timeout=engine.timeout
         )
-        self._last = 0
-        self.after_fork()
-        fork.born_again(self)
-
-    def after_fork(self) -> None:
-        """Leave what is left of the block to the parent."""
-        self._left: Iterator[int] = iter(())
-        self._guard = threading.RLock()  # a signal handler may ask, too
+        self._left = _Left(threading.RLock)  # a signal handler may ask, too
 
     @property
     def name(self) -> str:
@@ -59,13 +75,11 @@ class Ids(OfOneProcess):
         return self
 
     def __next__(self) -> int:
-        with self._guard:
-            if number := next(self._left, 0):
+        left = self._left
+        with left.guard:
+            if number := next(left.numbers, 0):
                 return number
-            taken = self._engine.run(self._blocks.take(self._last))
-            self._last = taken[-1]
-            self._left = iter(taken)
-            return next(self._left)
+            return left.first_of(self._engine.run(self._blocks.take(left.last)))
 
     def __repr__(self) -> str:
         return f"<Ids {self.name!r} block={self._blocks.block}>"
@@ -83,14 +97,7 @@ class AsyncIds(OfOneProcess):
         self._blocks = id_blocks(
             engine.namespace, name, block=block, start=start, timeout=engine.timeout
         )
-        self._last = 0
-        self.after_fork()
-        fork.born_again(self)
-
-    def after_fork(self) -> None:
-        """Leave what is left of the block to the parent."""
-        self._left: Iterator[int] = iter(())
-        self._guard = asyncio.Lock()
+        self._left = _Left(asyncio.Lock)
 
     @property
     def name(self) -> str:
@@ -101,17 +108,13 @@ class AsyncIds(OfOneProcess):
         return self
 
     async def __anext__(self) -> int:
-        if number := next(self._left, 0):
+        left = self._left
+        if number := next(left.numbers, 0):
             return number
-        async with self._guard:
-            if number := next(
-                self._left, 0
-            ):  # another task has taken a block meanwhile
+        async with left.guard:  # another task may take a block meanwhile
+            if number := next(left.numbers, 0):
                 return number
-            taken = await self._engine.run(self._blocks.take(self._last))
-            self._last = taken[-1]
-            self._left = iter(taken)
-            return next(self._left)
+            return left.first_of(await self._engine.run(self._blocks.take(left.last)))
 
     def __repr__(self) -> str:
         return f"<AsyncIds {self.name!r} block={self._blocks.block}>"

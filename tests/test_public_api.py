@@ -23,6 +23,7 @@ import coordkit
 from coordkit import (
     AsyncSession,
     CoordError,
+    Gate,
     Reason,
     Session,
     errors,
@@ -31,7 +32,7 @@ from coordkit.testing import Server
 from support.servers import RedisServer
 from support.surface import members
 
-API = Path(__file__).parent / "typing" / "api.py"
+API = sorted((Path(__file__).parent / "typing").glob("api*.py"))
 PUBLIC: dict[str, Any] = {
     name: getattr(coordkit, name) for name in coordkit.__all__ if name[0] != "_"
 }
@@ -40,7 +41,7 @@ ERRORS = [each for each in CLASSES if issubclass(each, BaseException)]
 #: What makes the others appear; of no use to users.
 MACHINERY = {"TYPE_CHECKING", "annotations", "import_module"}
 #: Only these are made by users; of the others `__init__` is ours.
-MADE_BY_USERS = {Session, AsyncSession}
+MADE_BY_USERS = {Session, AsyncSession, Gate}
 
 
 def functions() -> list[Any]:
@@ -116,10 +117,12 @@ def test_signatures_name_only_what_is_public(function: Any, value: Any) -> None:
     assert ours <= {*CLASSES, Server}
 
 
-def test_every_public_name_is_typed_by_the_users_file() -> None:
-    tree = ast.parse(API.read_text("utf-8"))
-    used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    used |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+def test_every_public_name_is_typed_by_the_users_files() -> None:
+    nodes = [
+        node for api in API for node in ast.walk(ast.parse(api.read_text("utf-8")))
+    ]
+    used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    used |= {node.id for node in nodes if isinstance(node, ast.Name)}
     shown = [*CLASSES, Server]
     public = {m.name for owner in shown for m in members(owner)} | set(PUBLIC)
     assert public <= used
@@ -219,7 +222,11 @@ EXAMPLES: list[CoordError] = [
     errors.LeadershipLost("jobs", 7, Reason.EXPIRED),
     errors.NotHeld("jobs", "it was released before"),
     errors.StaleToken("jobs", 7, 9),
+    errors.Overtaken("jobs", 7, 9),
+    errors.OutOfBounds("jobs", 5, 8, at_least=0, at_most=10),
+    errors.NotAllAdded({"jobs": 5}, {"hits": errors.StaleToken("hits", 7, 9)}),
     errors.FenceRegression("jobs", 7, 9),
+    errors.IdRegression("jobs", 7, 9),
     errors.NoLeader("nobody"),
     errors.EmptyRing("nobody"),
     errors.KeyConflict("another kind"),
@@ -239,7 +246,8 @@ def test_an_error_crosses_processes(error: CoordError, protocol: int) -> None:
     """As from a worker of `multiprocessing`: one that cannot be read breaks the pool."""
     again = pickle.loads(pickle.dumps(error, protocol))  # noqa: S301  # our own
     assert type(again) is type(error)
-    assert (str(again), vars(again)) == (str(error), vars(error))
+    # Spelled out, for an error may hold others, and no two errors are equal.
+    assert (str(again), repr(vars(again))) == (str(error), repr(vars(error)))
     assert vars(copy.copy(error)) == vars(error)
 
 
@@ -266,6 +274,9 @@ def shown(session: Any, lease: Any, leases: Any, lost: Any) -> dict[str, Any]:
         ),
         r"<\w*LockAll \['a', 'b'\]>": session.lock_all(["b", "a"]),
         r"<\w*Fence 'jobs'>": session.fence("jobs"),
+        r"<\w*Counter 'jobs'>": session.counter("jobs"),
+        r"<\w*Counter 'jobs' shards=4>": session.counter("jobs", shards=4),
+        r"<\w*Ids 'jobs' block=10>": session.ids("jobs", block=10),
         held: lease,
         r"<\w*Leases \[<\w*Lease 'a' .* held, .*>\]>": leases,
         r"<\w*Lost not yet>": lease.lost,
@@ -332,6 +343,12 @@ BOUND: dict[str, Callable[[], Any]] = {
     "AsyncLockAll": lambda: AsyncSession().lock_all(["jobs"]),
     "Fence": lambda: Session().fence("jobs"),
     "AsyncFence": lambda: AsyncSession().fence("jobs"),
+    "Counter": lambda: Session().counter("jobs"),
+    "AsyncCounter": lambda: AsyncSession().counter("jobs"),
+    "Ids": lambda: Session().ids("jobs"),
+    "AsyncIds": lambda: AsyncSession().ids("jobs"),
+    "Gate": Gate,
+    "Passage": lambda: Gate().admit(7),
     "Acquiring": lambda: AsyncSession().lock("jobs").acquire(),
 }
 

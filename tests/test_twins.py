@@ -11,14 +11,18 @@ import pytest
 
 import coordkit
 from coordkit import (
+    AsyncCounter,
     AsyncFence,
+    AsyncIds,
     AsyncLease,
     AsyncLeases,
     AsyncLock,
     AsyncLockAll,
     AsyncLost,
     AsyncSession,
+    Counter,
     Fence,
+    Ids,
     Lease,
     Leases,
     Lock,
@@ -46,6 +50,8 @@ TWINS: list[tuple[Any, Any]] = [
     (LockAll, AsyncLockAll),
     (Leases, AsyncLeases),
     (Fence, AsyncFence),
+    (Counter, AsyncCounter),
+    (Ids, AsyncIds),
     (Lost, AsyncLost),
 ]
 #: What stands behind them: the same names and parameters; how it works differs.
@@ -69,16 +75,21 @@ def pairs(twins: list[tuple[Any, Any]]) -> pytest.MarkDecorator:
 #: What asks the server, or waits: a coroutine on the asyncio side, and nothing else is.
 ASKS = {
     *("Session.close", "Session.locks", "Session.ping"),
+    *("Session.add_all", "Session.counters"),
     *("Lock.break_", "Lock.info", "Lock.revoke", "Lock.try_acquire"),
     *("Lease.release", "Lease.renew", "Leases.release"),
     "LockAll.try_acquire",
     *("Fence.check", "Fence.get", "Fence.seen", "Fence.set"),
+    *("Fence.append", "Fence.cas", "Fence.delete", "Fence.journal", "Fence.last"),
+    *("Counter.add", "Counter.delete", "Counter.set", "Counter.value"),
     "Lost.wait",
 }
 #: Where docstrings must differ, and why.
 SAID_OTHERWISE = {
     "Session": "another library's client; an event loop",
     "Lost": "refers to its twin",
+    "Ids": "`next` and threads, `anext` and tasks",
+    "Session.add_all": "refers to its twin",
 }
 #: Where parameters must differ, and why.
 CALLED_OTHERWISE = {
@@ -158,6 +169,14 @@ def test_no_twin_is_excused_in_vain() -> None:
     paths |= {sync.__name__ for sync, _ in TWINS}
     for excused in (ASKS, SAID_OTHERWISE, CALLED_OTHERWISE, TYPED_OTHERWISE):
         assert set(excused) <= paths
+
+
+@pairs(TWINS)
+def test_what_one_iterates_over_the_other_iterates_over_too(
+    sync: Any, twin: Any
+) -> None:
+    assert hasattr(sync, "__next__") is hasattr(twin, "__anext__")
+    assert not hasattr(twin, "__iter__") or sync is Leases, "a mapping of names"
 
 
 @pairs(TWINS)
