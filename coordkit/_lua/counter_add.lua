@@ -18,7 +18,7 @@
 --           'absent': that shard is not there; 'conflict': it is none of ours
 --           {'gone'}  a later request of the lane was answered before
 local memo, token, seq = KEYS[1], ARGV[3], tonumber(ARGV[1])
-local answers, added = {}, false
+local answers = {}
 local last, past = string.match(redis.call('GET', memo) or '', '^(%d+) ?(.*)$')
 if last and tonumber(last) > seq then return {'gone'} end
 if last and tonumber(last) == seq then
@@ -62,11 +62,14 @@ local function add(i)
   local now = redis.call('HINCRBY', counter, 'value', amount)
   if not value then redis.call('PERSIST', counter) end
   if token ~= '' and seen ~= token then redis.call('HSET', counter, 'seen', token) end
-  added = true
   if math.abs(now) < 9007199254740992 then return 'added', string.format('%.0f', now) end
   return 'added', redis.call('HGET', counter, 'value') -- as a number it has lost its last digits
 end
 
 for i = 1, (#KEYS - 1) / 2 do answers[2*i-1], answers[2*i] = add(i) end
-if added then redis.call('SET', memo, ARGV[1] .. ' ' .. table.concat(answers, ' '), 'PX', ARGV[2]) end
+-- A no is remembered like a yes: a straggler must not turn it into one. But who asked the wrong
+-- shard asks on, for the same request.
+if #KEYS > 3 or (answers[1] ~= 'shards' and answers[1] ~= 'absent') then
+  redis.call('SET', memo, ARGV[1] .. ' ' .. table.concat(answers, ' '), 'PX', ARGV[2])
+end
 return answers

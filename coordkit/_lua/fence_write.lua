@@ -13,25 +13,22 @@
 --   ARGV[8]  expected
 --
 --   returns {'done', seen}       the same when asked again
---           {'differs', seen}    the token is admitted, the value is not as expected: as it was
+--           {'differs', seen}    the token is admitted, the value not as expected: it stays; likewise
 --           {'stale', seen}      a newer token was seen
 --           {'gone', seen}       a later request of the lane was answered before
 local guard, value, memo, token, seq = KEYS[1], KEYS[2], KEYS[3], ARGV[3], tonumber(ARGV[1])
-local last = tonumber(string.match(redis.call('GET', memo) or '', '^%d+') or 0)
+local last, past = string.match(redis.call('GET', memo) or '', '^(%d+) ?(.*)$')
 local seen = redis.call('HGET', guard, 'seen')
-if last == seq then return {'done', seen or token} end
-if last > seq then return {'gone', seen or '0'} end
+if last and tonumber(last) == seq then return {past, seen or token} end
+if last and tonumber(last) > seq then return {'gone', seen or '0'} end
 if seen and tonumber(token) < tonumber(seen) then return {'stale', seen} end
 
 redis.call('STRLEN', value) -- one of another kind ends it here
-if ARGV[7] ~= 'any' then
-  local present = redis.call('GET', value)
-  if ARGV[7] == 'absent' and present or ARGV[7] == 'equal' and present ~= ARGV[8] then
-    if seen ~= token then redis.call('HSET', guard, 'seen', token) end
-    return {'differs', token}
-  end
-end
-if ARGV[4] == 'delete' then
+local present = ARGV[7] ~= 'any' and redis.call('GET', value)
+local verdict = 'done'
+if ARGV[7] == 'absent' and present or ARGV[7] == 'equal' and present ~= ARGV[8] then
+  verdict = 'differs'
+elseif ARGV[4] == 'delete' then
   redis.call('DEL', value) -- where memory is full: after it the server lets the rest pass
 elseif ARGV[6] ~= '0' then
   redis.call('SET', value, ARGV[5], 'PX', ARGV[6])
@@ -39,5 +36,6 @@ else
   redis.call('SET', value, ARGV[5])
 end
 if seen ~= token then redis.call('HSET', guard, 'seen', token) end
-redis.call('SET', memo, ARGV[1], 'PX', ARGV[2])
-return {'done', token}
+-- A no is remembered like a yes: a straggler must not turn it into one.
+redis.call('SET', memo, ARGV[1] .. ' ' .. verdict, 'PX', ARGV[2])
+return {verdict, token}

@@ -14,7 +14,7 @@ from coordkit._core.asking import (
     insist_all,
 )
 from coordkit._core.ops import Call, Pipeline, Rest
-from coordkit.errors import Refused, Unreachable
+from coordkit.errors import NotPermitted, Refused, Unreachable
 from core.props import no_answer, not_sent
 from core.script import Line, Stage, Took, play
 
@@ -85,6 +85,26 @@ def test_a_no_is_an_answer() -> None:
     for asked in (ask(CALL), insist(CALL)):
         with pytest.raises(Refused):
             play(asked, [("lock_info", Refused("no"))])
+
+
+def test_a_no_says_nothing_of_what_is_still_on_its_way() -> None:
+    """Out of memory now; but what was asked before may be executed when there is some."""
+    for lost, is_known in [(no_answer(), False), (not_sent(), True)]:
+        lines: list[Line] = [("lock_info", lost), (Rest, None)]
+        with pytest.raises(Refused if is_known else Unreachable) as told:
+            play(insist(CALL), [*lines, ("lock_info", Refused("no memory"))])
+        assert "no memory" in str(told.value)
+        trips: list[Line] = [(Pipeline, [lost]), (Rest, None)]
+        refused: Line = (Pipeline, [Refused("no memory")])
+        (answer,) = play(insist_all([CALL]), [*trips, refused])
+        assert isinstance(answer, Refused) is is_known
+        assert isinstance(answer, Unreachable) is not is_known
+
+
+def test_who_may_not_ask_did_not_ask_before_either() -> None:
+    lines: list[Line] = [("lock_info", no_answer()), (Rest, None)]
+    with pytest.raises(NotPermitted):
+        play(insist(CALL), [*lines, ("lock_info", NotPermitted("no"))])
 
 
 # -- several changes -----------------------------------------------------------------

@@ -72,7 +72,7 @@ class Stream:
 
     def __init__(self) -> None:
         self.entries: list[tuple[tuple[int, int], list[bytes]]] = []
-        self.top = (0, 0)
+        self.top: tuple[int, int] = (0, 0)
 
 
 Hash: TypeAlias = dict[bytes, bytes]
