@@ -13,9 +13,13 @@ from collections import Counter
 
 import pytest
 
+from sim.count_mutants import MUTANTS
 from sim.counts import EPISODES
+from sim.mutants import Mutant
 
 SEEDS = int(os.environ.get("COORDKIT_SIM_SEEDS", "100"))
+#: A mutant must be noticed within so many episodes.
+BUDGET = 300
 
 
 @pytest.mark.parametrize("kind", EPISODES)
@@ -40,3 +44,8 @@ def test_nothing_forbidden_happens(kind: str) -> None:
     if kind != "orderly":  # else what must not do harm did not happen
         assert unknown
         assert all(counts[fault] for fault in ("reply lost", "ghost", "client pause"))
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_every_mutant_is_caught(mutant: Mutant) -> None:
+    assert not all(mutant.survives(seed) for seed in range(BUDGET))
