@@ -11,8 +11,8 @@ from .ops import Call, Op
 from .reply import number, text
 from .whole import whole
 
-#: An id is exact up to here in JSON, Lua and SQL alike.
-LARGEST_ID = 2**53
+#: The last integer that JSON and Lua tell from the one after it.
+LARGEST_ID = 2**53 - 1
 #: A crash wastes a block: more than this is a slip of the keyboard.
 LARGEST_BLOCK = 2**32
 

@@ -10,6 +10,7 @@
 local last = redis.call('GET', KEYS[1]) or '0'
 if not string.find(last, '^%d+$') then return {'conflict'} end
 local ends = math.max(tonumber(last), ARGV[2] - 1) + ARGV[1]
-if ends > 9007199254740992 then return {'bounds', last} end -- doubles, and JSON, are exact up to here
+-- The last integer that doubles, and JSON, tell from the one after it.
+if ends > 9007199254740991 then return {'bounds', last} end
 redis.call('SET', KEYS[1], string.format('%.0f', ends))
 return {'taken', string.format('%.0f', ends)}

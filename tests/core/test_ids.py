@@ -42,7 +42,7 @@ def test_a_store_that_goes_back_is_found_out() -> None:
 
 
 def test_there_may_be_no_more() -> None:
-    with pytest.raises(OutOfBounds, match=f"stands at {LARGEST_ID - 5}"):
+    with pytest.raises(OutOfBounds, match=f"stands at {LARGEST_ID - 4}"):
         play(blocks().take(0), [("ids_take", [b"bounds", b"9007199254740987"])])
 
 
