@@ -1,0 +1,35 @@
+"""Measure the counters: ``python -m bench.counter``, with ``tests`` on the path."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from ..program import Bench, play
+from . import adds, kept, numbers, trips
+from . import contestants as who
+from .sizes import FULL, QUICK, Sizes
+
+BENCHES: dict[str, Bench[Sizes]] = {
+    "adds": adds.measure,
+    "trips": trips.measure,
+    "numbers": numbers.measure,
+    "kept": kept.measure,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the table; 1 if something happened that must never happen, else 0."""
+    return play(
+        argv,
+        "python -m bench.counter",
+        __doc__,
+        BENCHES,
+        (FULL, QUICK),
+        who.ALL,
+        who.absent(),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
