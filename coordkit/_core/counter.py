@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 from ..errors import CoordError, KeyConflict, OutOfBounds, StaleToken, Unsupported
@@ -46,36 +47,47 @@ class CounterInfo:
 
 
 class Part(NamedTuple):
-    """What is added to one counter, or shard, of those that one call adds to."""
+    """What is added to one counter, of those that one call adds to."""
 
     name: str
-    keys: CounterKeys
     amount: int
-    #: our name in the index; of a shard but the first: "" if it must be there, else "+"
-    member: str
-    #: how many shards it has; "" if one without any is meant, or whatever there is
-    shards: str = ""
     at_least: int = LEAST
     at_most: int = MOST
 
 
+class Place(NamedTuple):
+    """Where it is added."""
+
+    keys: CounterKeys
+    #: our name in the index; of a shard but the first: "" if it must be there, else "+"
+    member: str
+    #: how many shards it has; "" if one without any is meant, or whatever there is
+    shards: str = ""
+
+
+@lru_cache(1024)
+def first_place(namespace: str, name: str) -> Place:
+    """Return the place of a counter, or of its first shard."""
+    return Place(counter_keys(namespace, check_name(name)), f"counter:{name}")
+
+
 def add_call(
-    parts: Sequence[Part], token: int | None, lane: Lane, timeout: float
+    parts: Sequence[tuple[Part, Place]], token: int | None, lane: Lane, timeout: float
 ) -> Call:
-    """Return the call that adds to all *parts*, as one request."""
-    keys = [parts[0].keys.memo + lane.id]
+    """Return the call that adds all *parts*, as one request."""
+    keys = [parts[0][1].keys.memo + lane.id]
     args: list[int | str] = [lane.seq, lane.kept_ms, "" if token is None else token]
-    for _, its, amount, member, shards, at_least, at_most in parts:
+    for (_, amount, at_least, at_most), (its, member, shards) in parts:
         keys += (its.counter, its.lasting)
         # Compared with what is there before, digit by digit: so no sum overflows.
         args += (amount, at_least - amount, at_most - amount, shards, member)
     return Call("counter_add", tuple(keys), tuple(args), timeout)
 
 
-def verdicts(parts: Sequence[Part], answer: Any) -> list[tuple[str, int]]:
-    """Return what became of each part: a word and a number."""
+def verdicts(answer: Any, count: int) -> list[tuple[str, int]]:
+    """Return what became of each of so many parts: a word and a number."""
     if answer[0] == b"gone":
-        return [("gone", 0)] * len(parts)
+        return [("gone", 0)] * count
     told: list[tuple[str, int]] = []
     for word, figure in zip(answer[::2], answer[1::2], strict=True):
         try:
@@ -97,8 +109,6 @@ def refusal(part: Part, token: int | None, verdict: str, told: int) -> CoordErro
             at_least=part.at_least,
             at_most=part.at_most,
         )
-    if verdict == "shards":
-        return _other_shards(part.name, told, int(part.shards or 1))
     if verdict == "gone":
         return too_late(part.name)
     return _foreign(part.name)
@@ -129,13 +139,13 @@ class Tally:
             whole(
                 shards, "shards", least=1, most=BUCKETS
             )  # each has a bucket of its own
-        self._member = f"counter:{name}"
         self._namespace = namespace
         self._lanes = lanes
         self._timeout = timeout
         self._scatter = scatter
+        self._first = first_place(namespace, name)
         #: of each shard, as far as they were needed
-        self._keys = {0: counter_keys(namespace, name)}
+        self._keys = {0: self._first.keys}
         #: how many it has, once the server has told, or agreed
         self._agreed: int | None = None
 
@@ -151,11 +161,9 @@ class Tally:
         """Add *amount*; return the new value: of a sharded counter, that of one shard."""
         part = Part(
             self.name,
-            self._keys[0],
             whole(amount, "n"),
-            self._member,
-            at_least=LEAST if at_least is None else whole(at_least, "at_least"),
-            at_most=MOST if at_most is None else whole(at_most, "at_most"),
+            LEAST if at_least is None else whole(at_least, "at_least"),
+            MOST if at_most is None else whole(at_most, "at_most"),
         )
         if part.at_least > part.at_most:
             raise ValueError(f"at_least={at_least} is higher than at_most={at_most}")
@@ -231,30 +239,32 @@ class Tally:
         try:
             for _ in range(TRIES):
                 self._check_entire(Unsupported, entire=entire)
-                here = self._placed(part, lane, made)
-                reply = yield from insist(add_call([here], token, lane, self._timeout))
-                ((verdict, told),) = verdicts([here], reply.value)
-                if verdict == "added":
-                    self._agreed = self._count()
-                    return told
+                here = [(part, self._place(lane, made))]
+                reply = yield from insist(add_call(here, token, lane, self._timeout))
+                if reply.value[0] == b"added":
+                    self._agreed = self._agreed or self._count()
+                    return number(reply.value[1])
+                ((verdict, told),) = verdicts(reply.value, 1)
                 if verdict == "absent":
                     yield from self._claim(part)
                     made = "+"
                 elif verdict == "shards":
                     self._adopt(told)
                 else:
-                    raise refusal(here, token, verdict, told)
+                    raise refusal(part, token, verdict, told)
             raise _restless(self.name)
         finally:
             self._lanes.give(lane)
 
-    def _placed(self, part: Part, lane: Lane, made: str) -> Part:
-        """Return the part as one shard gets it: the first, as long as nothing is agreed."""
+    def _place(self, lane: Lane, made: str) -> Place:
+        """Return the shard to add to: the first, as long as nothing is agreed."""
         shard = (lane.spread + lane.seq) % (self._agreed or 1)
-        member = made if shard else self._member
-        return part._replace(
-            keys=self._shard(shard), member=member, shards=self._said()
-        )
+        if shard or self.shards is not None:
+            member = made if shard else self._first.member
+            return Place(self._shard(shard), member, self._said())
+        if self._agreed in (None, 1):
+            return self._first
+        return self._first._replace(shards=self._said())
 
     def _claim(self, part: Part) -> Op[None]:
         """See to it that the first shard is there, and says how many there are."""
@@ -306,7 +316,7 @@ class Tally:
                     return sum(number(had) for each in answers for had in each[1:])
                 word, other = text(refused[0]), number([*refused, 0][1])
                 if word != "shards":
-                    part = Part(self.name, self._keys[0], 0, self._member)
+                    part = Part(self.name, 0)
                     raise refusal(part, token, word, other)
                 self._adopt(other)
             raise _restless(self.name)
@@ -315,7 +325,7 @@ class Tally:
 
     def _set_calls(self, value: str, token: int | None, lane: Lane) -> list[Call]:
         """Return the calls that give the first shard a value, and take away the others'."""
-        fence, member = "" if token is None else token, self._member
+        fence, member = "" if token is None else token, self._first.member
         calls: list[Call] = []
         for shards in self._trips([self._shard(i) for i in range(self._count())]):
             first = shards[0]

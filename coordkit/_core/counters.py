@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..errors import CoordError, KeyConflict, NotAllAdded, Unreachable
 from .asking import ask, insist_all
 from .counter import (
     CounterInfo,
     Part,
+    Place,
     Tally,
     add_call,
     counter_info,
+    first_place,
     refusal,
     verdicts,
 )
 from .fence import token_number
 from .inspect import listed
-from .keys import bucket_of, check_name, counter_keys, lasting_keys
+from .keys import bucket_of, counter_keys, lasting_keys
 from .lanes import Lanes
 from .ops import Call, Op, Pipeline
-from .whole import whole
+from .reply import number
+from .whole import LEAST, MOST, whole
+
+Item: TypeAlias = tuple[Part, Place]
 
 #: A call adds to so many counters at most: meanwhile the server does nothing else.
 MOST_AT_ONCE = 100
@@ -83,23 +89,18 @@ class Counters:
             raise TypeError(
                 f"amounts is a mapping of names to ints, not {type(amounts).__name__}"
             )
-        parts = [
-            Part(
-                check_name(name),
-                counter_keys(self._namespace, name),
-                whole(amount, f"the amount for {name!r:.80}"),
-                f"counter:{name}",
-            )
+        items = [
+            (Part(name, _amount(name, amount)), first_place(self._namespace, name))
             for name, amount in amounts.items()
         ]
         if token is not None:
             token_number(token)
-        if not parts:
+        if not items:
             raise ValueError("amounts is empty: name at least one counter")
-        return self._add_all(parts, token)
+        return self._add_all(items, token)
 
-    def _add_all(self, parts: Sequence[Part], token: int | None) -> Op[dict[str, int]]:
-        trips = self._trips(parts)
+    def _add_all(self, items: Sequence[Item], token: int | None) -> Op[dict[str, int]]:
+        trips = self._trips(items)
         lanes = [self._lanes.take() for _ in range(max(n for n, _ in trips) + 1)]
         try:
             answers = yield from insist_all(
@@ -108,23 +109,27 @@ class Counters:
         finally:
             for lane in lanes:
                 self._lanes.give(lane)
-        outcomes: dict[str, int | CoordError] = {}
+        outcomes: dict[str, int | CoordError | None] = {}
         for (_, its), answer in zip(trips, answers, strict=True):
-            for part, told in zip(its, _outcomes(its, token, answer), strict=True):
-                alone = self._alone(part, token)
-                outcomes[part.name] = (yield from alone) if told is None else told
-        return _all_or_told({part.name: outcomes[part.name] for part in parts})
+            told = zip(its, _outcomes(its, token, answer), strict=True)
+            outcomes |= {part.name: outcome for (part, _), outcome in told}
+        for part, _ in items:
+            if outcomes[part.name] is None:
+                outcomes[part.name] = yield from self._alone(part, token)
+        return _all_or_told({part.name: outcomes[part.name] for part, _ in items})
 
-    def _trips(self, parts: Sequence[Part]) -> list[tuple[int, Sequence[Part]]]:
+    def _trips(self, items: Sequence[Item]) -> list[tuple[int, Sequence[Item]]]:
         """
         Return what goes into one call each, and on which of our lanes.
 
         The server remembers one request of a lane in each bucket.
         """
-        groups: dict[int, list[Part]] = {}
-        for part in parts:
-            bucket = bucket_of(part.name) if self._scatter else 0
-            groups.setdefault(bucket, []).append(part)
+        groups: dict[int, Sequence[Item]] = {0: items}
+        if self._scatter:
+            by_bucket: defaultdict[int, list[Item]] = defaultdict(list)
+            for item in items:
+                by_bucket[bucket_of(item[0].name)].append(item)
+            groups = dict(by_bucket)
         return [
             (n, its[first : first + MOST_AT_ONCE])
             for its in groups.values()
@@ -139,21 +144,36 @@ class Counters:
             return error
 
 
+def _amount(name: str, amount: int) -> int:
+    if type(amount) is int and LEAST <= amount <= MOST:
+        return amount
+    return whole(amount, f"the amount for {name!r:.80}")
+
+
 def _outcomes(
-    parts: Sequence[Part], token: int | None, answer: Any
-) -> Iterator[int | CoordError | None]:
-    """Yield what became of each part of a call; None: it has shards."""
+    items: Sequence[Item], token: int | None, answer: Any
+) -> Iterable[int | CoordError | None]:
+    """Return what became of each item of a call; None: it has shards."""
+    count = len(items)
     if isinstance(answer, CoordError):
-        yield from (answer for _ in parts)
-        return
-    for part, (verdict, told) in zip(parts, verdicts(parts, answer), strict=True):
-        if verdict == "added":
-            yield told
-        else:
-            yield None if verdict == "shards" else refusal(part, token, verdict, told)
+        return [answer] * count
+    if answer[::2] == [b"added"] * count:
+        return map(number, answer[1::2])
+    return [
+        _outcome(part, token, *told)
+        for (part, _), told in zip(items, verdicts(answer, count), strict=True)
+    ]
 
 
-def _all_or_told(outcomes: Mapping[str, int | CoordError]) -> dict[str, int]:
+def _outcome(
+    part: Part, token: int | None, verdict: str, told: int
+) -> int | CoordError | None:
+    if verdict == "added":
+        return told
+    return None if verdict == "shards" else refusal(part, token, verdict, told)
+
+
+def _all_or_told(outcomes: Mapping[str, int | CoordError | None]) -> dict[str, int]:
     """Return the new values, if there is one of each; else raise what tells of the others."""
     added = {name: n for name, n in outcomes.items() if isinstance(n, int)}
     failed = {name: e for name, e in outcomes.items() if isinstance(e, CoordError)}

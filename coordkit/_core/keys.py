@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from unicodedata import category
 
 from xxhash import xxh64_intdigest
@@ -125,7 +124,6 @@ def lock_keys(namespace: str, name: str) -> LockKeys:
     )
 
 
-@lru_cache(1024)
 def counter_keys(namespace: str, name: str, shard: int = 0) -> CounterKeys:
     """Return the keys of the counter *name*; each of its shards is in a bucket of its own."""
     at = in_bucket(namespace, (bucket_of(name) + shard) % BUCKETS, "")

@@ -169,13 +169,14 @@ def test_kept_counts_a_lease_that_is_gone_or_is_another_s() -> None:
 
 
 def test_adds() -> None:
-    rows = counted("adds").rows
+    rows, others = counted("adds").rows, counted("peers").rows
     field = set(counters.ALL) - {counters.SINGLE, *counters.absent()}
     assert len(rows) == 3 * len(placements()) + 2
-    for row in rows:
-        assert set(row.figures) == field
+    assert all(set(row.figures) == {counters.FLOOR, reports.OURS} for row in rows)
+    assert all(set(row.figures) == field for row in others)
+    for row in [*rows, *others]:
         assert row.base == counters.FLOOR
-        assert all(len(taken) == FEWER.rounds for taken in row.samples.values())
+        assert all(taken for taken in row.samples.values())
         assert 5 < row.figures[counters.FLOOR] < 1e6
     assert [str(row.bar) for row in rows[:3]] == ["≤ 1.25", "≤ 1.40", "None"]
 

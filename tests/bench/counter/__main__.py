@@ -12,6 +12,7 @@ from .sizes import FULL, QUICK, Sizes
 
 BENCHES: dict[str, Bench[Sizes]] = {
     "adds": adds.measure,
+    "peers": adds.peers,
     "trips": trips.measure,
     "numbers": numbers.measure,
     "kept": kept.measure,

@@ -78,18 +78,39 @@ def _row(
     def field(stack: ExitStack) -> dict[str, tuple[Counting, int]]:
         redis: Any = stack.enter_context(who.bare(server))
         session = stack.enter_context(Session(server.url))
+        return {
+            who.FLOOR: (who.incr(redis), sizes.adds),
+            OURS: (ours(session), sizes.adds),
+        }
+
+    samples = who.race(server, way, sizes.rounds, field, _microseconds)
+    limit = None if bar is None else Bar(bar)
+    report.rows.append(compared(what, "µs", samples, who.FLOOR, limit))
+
+
+def peers(server: RedisServer, sizes: Sizes, report: Report) -> None:
+    """
+    Add a row for each placement: what others offer.
+
+    In a race of its own, for a turn after pottery's pays for the threads that it leaves.
+    """
+
+    def field(stack: ExitStack) -> dict[str, tuple[Counting, int]]:
+        redis: Any = stack.enter_context(who.bare(server))
+        session = stack.enter_context(Session(server.url))
         makers = {
             who.FLOOR: partial(who.incr, redis),
-            OURS: partial(ours, session),
+            OURS: partial(_kept(WAYS["add"][0]), session),
             who.NEXT_ID: partial(who.next_id, redis),
             who.REDIS_COUNTER: partial(who.redis_counter, redis),
         }
         away = who.absent()
         return {n: (make(), sizes.adds) for n, make in makers.items() if n not in away}
 
-    samples = who.race(server, way, sizes.rounds, field, _microseconds)
-    limit = None if bar is None else Bar(bar)
-    report.rows.append(compared(what, "µs", samples, who.FLOOR, limit))
+    for way in placements():
+        samples = who.race(server, way, sizes.rounds // 4 + 1, field, _microseconds)
+        what = f"add, beside its peers, {way}"
+        report.rows.append(compared(what, "µs", samples, who.FLOOR))
 
 
 def _microseconds(count: Counting, number: int) -> float:
