@@ -125,6 +125,11 @@ class Lease(_Held):
         if self._let_go():
             self._engine.release(self)
 
+    def _leave(self) -> None:
+        """Let it go on without us: renewed by whoever knows its holder id, or by nobody."""
+        self._engine.keeper.drop(self)
+        self._end(State.RELEASED)
+
     def __enter__(self) -> Self:
         return self
 

@@ -26,6 +26,7 @@ from ._core.claim import Options
 from ._core.inspect import LockInfo
 from ._core.lock import Claim
 from ._core.span import limit_seconds
+from ._io import clock
 from ._io.entered import Entered
 from ._io.fork import OfOneProcess
 from .errors import LockTimeout
@@ -126,6 +127,10 @@ class Lock(OfOneProcess):
         self, claim: Claim, rid: str, token: int, asked_at: float, lasts: float
     ) -> Lease:
         return Lease(self._engine, claim, rid, token, asked_at, lasts)
+
+    def _adopted(self, holder: str, token: int) -> Lease:
+        """Return another process's lease, kept by nobody; renew it before it is believed."""
+        return self._lease(self._asked(), holder, token, clock.now(), self.ttl)
 
     def __enter__(self) -> Lease:
         lease: Lease | None = None

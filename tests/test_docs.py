@@ -12,8 +12,12 @@ In front of a block, a comment that readers do not see may change how it runs::
     <!-- test: async -->                   a python block with `await` at its top (it may
                                            have it without being marked, too)
     <!-- test: pytest -->                  a python block that holds tests
+    <!-- test: postgresql -->              an sh or sql block that needs PostgreSQL: where
+                                           that is installed, with a server of its own
 
-What is not to be run is ``text``, ``json``, ``toml`` or the like.
+What is not to be run is ``text``, ``json``, ``toml`` or the like.  In what others read,
+``crontab``, ``ini``, ``dockerfile`` and ``yaml``, the commands of coordkit are parsed, as
+if they were typed.
 """
 
 from __future__ import annotations
@@ -21,15 +25,22 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import click
 import pytest
+import yaml
 
+from coordkit_cli._settings import Settings
+from coordkit_cli.main import root
+from support import postgresql
 from support.servers import RedisServer
 
 ROOT = Path(__file__).parent.parent
@@ -37,7 +48,10 @@ ROOT = Path(__file__).parent.parent
 LONGEST_STORY = 120
 PYTHON = {"python"}
 SHELL = {"sh", "console"}
-NOT_RUN = {"text", "json", "toml", "yaml", "lua", "mermaid"}
+SQL = {"sql"}
+READ_BY_OTHERS = {"crontab", "ini", "dockerfile", "yaml"}
+NOT_RUN = {"text", "json", "toml", "lua", "mermaid"}
+KNOWN = PYTHON | SHELL | SQL | READ_BY_OTHERS | NOT_RUN
 DEFAULT_URL = re.compile(r"redis://(localhost|127\.0\.0\.1)(:6379)?(/0)?(?![\w:/])")
 
 _FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,}|~{3,})(?P<info>[^`]*)$")
@@ -93,15 +107,19 @@ def _body(
 
 def checked(block: Block) -> Block:
     """Return *block* if it is clear how to run it."""
-    if block.language not in PYTHON | SHELL | NOT_RUN:
-        known = ", ".join(sorted(PYTHON | SHELL | NOT_RUN))
+    if block.language not in KNOWN:
+        known = ", ".join(sorted(KNOWN))
         raise BadDocument(f"{block.where}: {block.language!r} is none of {known}")
+    if block.language in SQL and block.verb not in ("postgresql", "skip"):
+        raise BadDocument(f"{block.where}: nobody knows whose sql it is")
     match block.verb:
         case "skip" if not block.reason:
             raise BadDocument(f"{block.where}: skipped without a reason")
         case "" | "skip":
             return block
         case "async" | "pytest" if block.language in PYTHON:
+            return block
+        case "postgresql" if block.language in SHELL | SQL:
             return block
         case other:
             raise BadDocument(f"{block.where}: {other!r} is no order for such a block")
@@ -134,6 +152,51 @@ def to_run(file: str, languages: Iterable[str]) -> list[Block]:
     return [b for b in found if b.language in languages and b.verb != "skip"]
 
 
+def typed(block: Block) -> Iterator[list[str]]:
+    """Yield the commands of coordkit in what others read, as words behind its name."""
+    if block.language == "yaml":
+        for document in yaml.safe_load_all(block.text):
+            yield from _in_containers(document)
+        return
+    text = block.text.replace("\\\n", " ")
+    for line in text.splitlines():
+        found = re.search(r"(?:^|[\s=/])coordkit(?: +(.*))?$", line)
+        listed = re.search(r'(\["coordkit".*\])$', line)
+        if listed is not None:
+            yield json.loads(listed[1])[1:]
+        elif found is not None and not line.lstrip().startswith("#"):
+            yield shlex.split(found[1] or "")
+
+
+def _in_containers(value: Any) -> Iterator[list[str]]:
+    if isinstance(value, dict):
+        words = [*value.get("command", ()), *value.get("args", ())]
+        if words[:1] == ["coordkit"]:
+            yield words[1:]
+        for inner in value.values():
+            yield from _in_containers(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _in_containers(inner)
+
+
+def parse(words: list[str]) -> click.Command:
+    """Return the command that is meant; `click.UsageError` if it could not be typed."""
+    ctx = root.make_context("coordkit", list(words), obj=Settings())
+    command: click.Command = root
+    while isinstance(command, click.Group):
+        rest = [*ctx._protected_args, *ctx.args]
+        name, found, rest = command.resolve_command(ctx, rest)
+        assert name is not None and found is not None
+        command = found
+        ctx = command.make_context(name, rest, parent=ctx)
+    return command
+
+
+def needs_postgresql(file: str) -> bool:
+    return any(block.verb == "postgresql" for block in to_run(file, SHELL | SQL))
+
+
 each_document = pytest.mark.parametrize("file", documents())
 
 # Runs the blocks it reads from standard input, with the lines of the document in the
@@ -161,16 +224,18 @@ def server() -> Iterator[RedisServer]:
 def place(tmp_path: Path) -> Path:
     """Return a directory that looks like the project's root to a story."""
     (tmp_path / "examples").symlink_to(ROOT / "examples")
+    cli = shutil.which("redis-cli") or shutil.which("valkey-cli")
+    if cli is not None:  # where there is only Valkey, it is called otherwise
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin" / "redis-cli").symlink_to(cli)
     return tmp_path
 
 
-def tell(argv: list[str], place: Path, url: str, given: str = "") -> None:
+def tell(argv: list[str], place: Path, url: str, given: str = "", **more: str) -> None:
     """Run one program of a story; fail with all it said."""
-    scripts = Path(sys.executable).parent
-    env = os.environ | {
-        "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
-        "COORDKIT_URL": url,
-    }
+    env = os.environ | more | {"COORDKIT_URL": url, "HOME": str(place)}
+    ours = (str(Path(sys.executable).parent), env["PATH"], str(place / "bin"))
+    env["PATH"] = os.pathsep.join(ours)
     done = subprocess.run(
         argv,
         cwd=place,
@@ -218,8 +283,38 @@ def test_tests_of(file: str, server: RedisServer, place: Path) -> None:
 @each_document
 def test_shell_of(file: str, server: RedisServer, place: Path) -> None:
     for block in to_run(file, SHELL):
-        script = local(commands(block), server.url)
-        tell(["bash", "-euo", "pipefail", "-c", script], place, server.url)
+        if block.verb != "postgresql":
+            run_shell(block, server, place)
+
+
+def run_shell(block: Block, server: RedisServer, place: Path, **env: str) -> None:
+    script = local(commands(block), server.url)
+    tell(["bash", "-euo", "pipefail", "-c", script], place, server.url, **env)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", [f for f in documents() if needs_postgresql(f)])
+def test_postgresql_of(file: str, server: RedisServer, place: Path) -> None:
+    found = postgresql.programs()
+    if found is None:
+        pytest.skip("PostgreSQL is not installed (apt install postgresql)")
+    with postgresql.PostgreSQL(found) as database:
+        for block in to_run(file, SHELL | SQL):
+            if block.language in SQL:
+                argv = ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1"]
+                tell(argv, place, server.url, block.text, **database.env)
+            elif block.verb == "postgresql":
+                run_shell(block, server, place, **database.env)
+
+
+@each_document
+def test_what_others_read_could_be_typed(file: str) -> None:
+    for block in to_run(file, READ_BY_OTHERS):
+        for words in typed(block):
+            try:
+                parse(words)
+            except click.UsageError as error:
+                raise AssertionError(f"{block.where}: {error.message}") from None
 
 
 # -- the reader itself ------------------------------------------------------------
@@ -275,6 +370,8 @@ def test_an_order_is_for_one_block() -> None:
         ("<!-- test: skip it -->\ntext", "without a block"),
         ("```bash\n```", "none of"),
         ("```\n```", "none of"),
+        ("```sql\n```", "whose sql"),
+        ("<!-- test: postgresql -->\n```python\n```", "no order"),
         ("```sh\ntrue", "never ends"),
     ],
 )
@@ -332,3 +429,35 @@ def test_story_shares_names_awaits_and_shows_the_line_of_the_document(
     wrong = [*story, ("x.md", 20, "\nn.nothing")]
     with pytest.raises(AssertionError, match=r'"x.md", line 22'):
         tell(argv, tmp_path, "redis://nowhere", json.dumps(wrong))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "```crontab\n# coordkit nope\n0 3 * * * coordkit cron run x -- a 'b c'\n```",
+            [["cron", "run", "x", "--", "a", "b c"]],
+        ),
+        (
+            "```ini\nExecStart=/usr/bin/coordkit lock run x \\\n  -- a\n```",
+            [["lock", "run", "x", "--", "a"]],
+        ),
+        ('```dockerfile\nENTRYPOINT ["coordkit", "doctor"]\n```', [["doctor"]]),
+        (
+            "```yaml\nspec:\n  - command: [coordkit]\n    args: [lock, list]\n```",
+            [["lock", "list"]],
+        ),
+    ],
+)
+def test_reader_finds_commands_in_what_others_read(
+    text: str, expected: list[list[str]]
+) -> None:
+    (block,) = read(text)
+    assert list(typed(block)) == expected
+
+
+def test_parser_refuses_what_could_not_be_typed() -> None:
+    assert parse(["cron", "run", "x", "--every", "1d", "--", "a"]).name == "run"
+    for words in (["cron", "run", "--nope", "x", "a"], ["nope"], ["lock", "show"]):
+        with pytest.raises(click.UsageError):
+            parse(words)

@@ -40,6 +40,10 @@ COMMANDS = {
     "HINCRBY": "2.0.0",
     "HMGET": "2.0.0",
     "HSET": "4.0.0",  # several fields
+    "LPUSH": "1.0.0",
+    "LRANGE": "1.0.0",
+    "LSET": "1.0.0",
+    "LTRIM": "1.0.0",
     "PERSIST": "2.2.0",
     "PEXPIRE": "2.6.0",
     "PTTL": "2.6.0",

@@ -134,8 +134,14 @@ def test_extras_add_fakeredis_and_nothing_else(
     assert (fakeredis.name, fakeredis.extras) == ("fakeredis", {"lua"})
 
 
+def test_schedules_take_one_package_more(metadata: email.message.Message) -> None:
+    assert requirements(metadata, "cron") == {
+        Requirement("cronsim>=2.6; extra == 'cron'")
+    }
+
+
 def test_there_are_no_other_extras(metadata: email.message.Message) -> None:
-    assert metadata.get_all("Provides-Extra") == ["demo", "test"]
+    assert metadata.get_all("Provides-Extra") == ["cron", "demo", "test"]
 
 
 def test_metadata_tells_version_python_and_licence(

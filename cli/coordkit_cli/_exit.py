@@ -22,10 +22,46 @@ class Exit(IntEnum):
     NOT_PERMITTED = 77
     #: bad or unsafe configuration
     CONFIG = 78
+    #: the command ran for as long as it may
+    MAX_RUNTIME = 124
+    #: the guard could not do its part
+    UNGUARDED = 125
+    #: the command cannot be executed
+    NOT_EXECUTABLE = 126
+    NOT_FOUND = 127
     #: 128 + SIGINT
     INTERRUPTED = 130
     #: 128 + SIGPIPE: whoever read our output has closed it
     HUNG_UP = 141
+
+
+#: What `coordkit --help` says of them.
+MEANINGS = {
+    Exit.OK: "yes",
+    Exit.NO: "no",
+    Exit.USAGE: "usage",
+    Exit.UNREACHABLE: "Redis unreachable",
+    Exit.BUG: "bug",
+    Exit.NOT_ACQUIRED: "not acquired",
+    Exit.LEASE_LOST: "lease lost",
+    Exit.NOT_PERMITTED: "not permitted",
+    Exit.CONFIG: "bad or unsafe configuration",
+    Exit.MAX_RUNTIME: "--max-runtime is over",
+    Exit.UNGUARDED: "the guard could not do its part",
+    Exit.NOT_EXECUTABLE: "command not executable",
+    Exit.NOT_FOUND: "command not found",
+    Exit.INTERRUPTED: "interrupted",
+    Exit.HUNG_UP: "output closed",
+}
+
+
+def told() -> str:
+    """Return the exit codes in a sentence."""
+    codes = ", ".join(f"{code.value} {meaning}" for code, meaning in MEANINGS.items())
+    return (
+        f"Exit codes: {codes}. Those of a command that is run are its own, and 128 + N "
+        "when signal N ended it."
+    )
 
 
 #: By the name of the error: naming the class would import the library, and so redis.
@@ -56,10 +92,18 @@ _ADVICE = {
 }
 
 
+class Interrupted(BaseException):
+    """A signal came while nothing but waiting was done: the program ends with 128 + it."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"signal {signum}")
+        self.code = 128 + signum
+
+
 class Failure(Exception):
     """Ends the program with *code* and one line on stderr."""
 
-    def __init__(self, message: str, code: Exit) -> None:
+    def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         self.code = code
 

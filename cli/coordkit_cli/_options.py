@@ -14,10 +14,22 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Lazy(click.Group):
-    """A group whose commands are imported when they are needed: *where* by name."""
+    """
+    A group whose commands are imported when they are needed.
 
-    def __init__(self, *args: Any, where: Mapping[str, str], **options: Any) -> None:
+    *where* tells of each the module and attribute, from *package*, and what it is in a
+    line: so that the group's own help imports none of them.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        package: str,
+        where: Mapping[str, tuple[str, str]],
+        **options: Any,
+    ) -> None:
         super().__init__(*args, **options)
+        self._package = package
         self._where = where
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
@@ -30,14 +42,37 @@ class Lazy(click.Group):
         cmd_name: str,
     ) -> click.Command | None:
         """Return the command of the module that has it."""
-        where = self._where.get(cmd_name)
-        if where is None:
+        if cmd_name not in self._where:
             return None
+        where, told = self._where[cmd_name]
         module, _, attribute = where.partition(":")
         found: click.Command = getattr(
-            importlib.import_module(module, __package__), attribute
+            importlib.import_module(module, self._package), attribute
         )
+        found.short_help = told
         return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is meant; the error names those that are alike."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:
+            raise click.NoSuchCommand(
+                error.command_name, possibilities=self._where, ctx=ctx
+            ) from None
+
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's
+        formatter: click.HelpFormatter,
+    ) -> None:
+        """Write the commands, a line each."""
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, told) for name, (_, told) in self._where.items()]
+            )
 
 
 def _note(ctx: click.Context, param: click.Parameter, value: Any) -> None:

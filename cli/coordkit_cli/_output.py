@@ -7,12 +7,10 @@ take for a command, or what would reorder a line, is shown as an escape: never r
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
-from unicodedata import combining, east_asian_width
 
 import click
 
@@ -38,6 +36,8 @@ def json_line(record: Mapping[str, Any]) -> str:
 
 def json_text(value: Any) -> str:
     """Return *value* as JSON; what JSON has no word for is null, what is too deep a "…"."""
+    import json
+
     text = json.dumps(_sound(value), ensure_ascii=False, separators=(",", ":"))
     return "".join(c if c.isprintable() else _in_json(c) for c in text)
 
@@ -73,6 +73,8 @@ def _padded(cell: str, width: int) -> str:
 
 def _width(text: str) -> int:
     """Return how many columns of a terminal *text* takes."""
+    from unicodedata import combining, east_asian_width
+
     return sum(
         0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text
     )

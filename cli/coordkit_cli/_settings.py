@@ -14,7 +14,6 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -46,7 +45,7 @@ class Place(NamedTuple):
     #: what to call a key of it in a message
     names: Mapping[str, str]
     explicit: bool
-    directory: Path
+    directory: str
 
 
 @dataclass
@@ -86,12 +85,12 @@ class Settings:
     def _places(self) -> list[Place]:
         options = {key: "--" + key.replace("_", "-") for key in KEYS}
         ours = {key: f"COORDKIT_{key.upper()}" for key in KEYS}
-        here = Path()
+        users = os.path.join(click.get_app_dir("coordkit"), FILE)
         return [
-            Place(self.options, options, explicit=True, directory=here),
+            Place(self.options, options, explicit=True, directory=""),
             _environment(ours),
             _environment({"url": "REDIS_URL"}),
-            *map(_file, (here / FILE, Path(click.get_app_dir("coordkit"), FILE))),
+            *map(_file, (FILE, users)),
         ]
 
     @contextmanager
@@ -126,16 +125,17 @@ class Settings:
 
 def _environment(names: Mapping[str, str]) -> Place:
     values = {key: os.environ.get(name, "") for key, name in names.items()}
-    return Place(values, names, explicit=True, directory=Path())
+    return Place(values, names, explicit=True, directory="")
 
 
-def _file(path: Path) -> Place:
+def _file(path: str) -> Place:
     """Return what the file at *path* says; nothing if there is none."""
     import tomllib
 
     names = {key: f"{key} in {path}" for key in KEYS}
     try:
-        said = tomllib.loads(path.read_text("utf-8"))
+        with open(path, encoding="utf-8") as file:
+            said = tomllib.loads(file.read())
     except (FileNotFoundError, NotADirectoryError):
         said = {}
     except OSError as error:
@@ -148,7 +148,7 @@ def _file(path: Path) -> Place:
             raise Failure(f"unknown key {key!r} in {path}: {allowed}", Exit.CONFIG)
         if not isinstance(value, str):
             raise Failure(f"{names[key]} is a text: write it in quotes", Exit.CONFIG)
-    return Place(said, names, explicit=False, directory=path.parent)
+    return Place(said, names, explicit=False, directory=os.path.dirname(path))
 
 
 def _url_in(place: Place) -> Setting | None:
@@ -169,9 +169,10 @@ def _url_in(place: Place) -> Setting | None:
 
 def _read(place: Place, file: str) -> str:
     """Return the first line of the file that holds the URL."""
-    path, source = place.directory / file, place.names["url_file"]
+    path, source = os.path.join(place.directory, file), place.names["url_file"]
     try:
-        lines = path.read_text("utf-8").splitlines()
+        with open(path, encoding="utf-8") as opened:
+            lines = opened.read().splitlines()
     except OSError as error:
         raise Failure(
             f"{source}: cannot read {path}: {error.strerror}", Exit.CONFIG

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from coordkit import Session
 
     from ._demo.crew import Child, Crew
+    from ._demo.record import Recording
     from ._demo.server import Choice, Server
     from ._demo.tell import Teller
 
@@ -39,8 +41,14 @@ MORAL = (
     "fake. redis: a private redis-server or valkey-server of this machine. fake: "
     "fakeredis (pip install 'coordkit[demo]').",
 )
+@click.option(
+    "--html",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw what happened, as a page with one picture that needs nothing else.",
+)
 @click.pass_obj
-def demo(settings: Settings, server: Choice) -> None:
+def demo(settings: Settings, server: Choice, html: Path | None) -> None:
     """
     Watch three processes share one lock, in ten seconds.
 
@@ -53,6 +61,8 @@ def demo(settings: Settings, server: Choice) -> None:
     from ._demo.crew import Crew, Wrong
     from ._demo.tell import Teller
 
+    if html is not None:
+        _touch(html)  # before ten seconds are spent in vain
     _end_as_asked()
     teller = Teller(as_json=settings.as_json)
     try:
@@ -63,6 +73,27 @@ def demo(settings: Settings, server: Choice) -> None:
         raise Failure(
             f"the demo went wrong, please report it: {wrong}", Exit.BUG
         ) from None
+    finally:
+        if html is not None and teller.recording.ending:
+            _draw(teller.recording, html)
+
+
+def _touch(html: Path) -> None:
+    """Make sure that the page can be written; what is there stays until it is."""
+    try:
+        with html.open("ab"):
+            pass
+    except OSError as error:
+        raise Failure(f"cannot write {html}: {error.strerror}", Exit.USAGE) from None
+
+
+def _draw(recording: Recording, html: Path) -> None:
+    from ._demo.picture import page
+
+    try:
+        html.write_text(page(recording), "utf-8")
+    except OSError as error:
+        raise Failure(f"cannot write {html}: {error.strerror}", Exit.BUG) from None
 
 
 def _end_as_asked() -> None:

@@ -201,8 +201,9 @@ def acquire(
             if not waiting:
                 waiting = yield from _listen(claim, rid)
                 continue
-            nap = min(hint, claim.waiter_ttl / 2, give_up - reply.heard_at)
-            wake = yield Wait(rid, max(nap, 0.001))
+            # Whoever becomes the first asks before the lease that began then can end.
+            nap = min(hint, claim.waiter_ttl / 2, claim.ttl)
+            wake = yield Wait(rid, max(min(nap, give_up - reply.heard_at), 0.001))
             token = _handed(claim, reply, wake)
             if token is not None:
                 return make(token, reply.asked_at, claim.handed_ttl)

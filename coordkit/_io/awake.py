@@ -114,18 +114,20 @@ class AsyncWakeLine:
         self._drop()
         if stream is not None:
             await stream.wait_closed()
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.gather(self._connecting, return_exceptions=True)
         if self._boxes:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._timeout):
                     await self._left.wait()
-        if self._connecting is not None:
-            self._connecting.cancel()
-            await asyncio.gather(self._connecting, return_exceptions=True)
 
     # -- the connection ---------------------------------------------------------------
 
     def _reconnect(self) -> asyncio.Task[None]:
         """Have one task, for all who wait, open the line."""
+        if self._closed:
+            raise RuntimeError("the session was closed")
         if self._connecting is None or self._connecting.done():
             self._connecting = asyncio.create_task(
                 self._connect(), name="coordkit-wake"

@@ -89,6 +89,41 @@ class _Common:
         """Return a new id to listen under."""
         return self._id + os.urandom(8).hex()
 
+    def acquiring(
+        self,
+        claim: Claim,
+        rid: str,
+        new: Callable[[Claim, str, int, float, float], L],
+        *,
+        timeout: float | None,
+        queue: bool,
+    ) -> Op[L | None]:
+        """Return the operation that takes a lock, to be run alone or as a part of another."""
+        floor = self._highest.so_far(claim.keys.bucket)
+
+        def make(token: int, asked_at: float, lasts: float) -> L:
+            self._highest.check(claim.name, claim.keys.bucket, token, floor)
+            lease = new(claim, rid, token, asked_at, lasts)
+            if self.keeper.add(lease, asked_at):
+                self._stir()
+            return lease
+
+        return lock.acquire(
+            claim,
+            rid,
+            make,
+            now=clock.now(),
+            timeout=timeout,
+            queue=queue,
+            listening=self._listening(),
+        )
+
+    def _listening(self) -> bool:
+        raise NotImplementedError
+
+    def _stir(self) -> None:
+        raise NotImplementedError
+
     def _check_open(self) -> None:
         if self.closed:
             raise RuntimeError("the session is closed")
@@ -137,9 +172,15 @@ class Engine(_Common):
             yield told
             _check_same(io, self._io)
 
+    def _listening(self) -> bool:
+        return self._line.ready
+
+    def _stir(self) -> None:
+        self._keeping.stir()
+
     def _defer(self, call: Call, until: float) -> None:
         self.keeper.defer(call, until)
-        self._keeping.stir()
+        self._stir()
 
     def acquire(
         self,
@@ -150,28 +191,16 @@ class Engine(_Common):
         queue: bool,
     ) -> L | None:
         """Take a lock; *new* makes the lease.  See `_core.lock.acquire`."""
-        rid, floor = self.rid(claim), self._highest.so_far(claim.keys.bucket)
+        rid = self.rid(claim)
         made: list[L] = []
 
-        def make(token: int, asked_at: float, lasts: float) -> L:
-            self._highest.check(claim.name, claim.keys.bucket, token, floor)
-            lease = new(claim, rid, token, asked_at, lasts)
-            made.append(lease)
-            if self.keeper.add(lease, asked_at):
-                self._keeping.stir()
-            return lease
+        def noted(*what: Any) -> L:
+            made.append(new(*what))
+            return made[0]
 
         try:
             return self.run(
-                lock.acquire(
-                    claim,
-                    rid,
-                    make,
-                    now=clock.now(),
-                    timeout=timeout,
-                    queue=queue,
-                    listening=self._line.ready,
-                )
+                self.acquiring(claim, rid, noted, timeout=timeout, queue=queue)
             )
         except BaseException as exc:
             # Interrupted after it was made, or in the middle of taking it back.
@@ -272,9 +301,15 @@ class AsyncEngine(_Common):
                 "this AsyncSession belongs to another event loop: make one for each loop"
             )
 
+    def _listening(self) -> bool:
+        return self._line.ready
+
+    def _stir(self) -> None:
+        self._keeping.stir()
+
     def _defer(self, call: Call, until: float) -> None:
         self.keeper.defer(call, until)
-        self._keeping.stir()
+        self._stir()
 
     def acquire(
         self,
@@ -285,25 +320,8 @@ class AsyncEngine(_Common):
         queue: bool,
     ) -> Coroutine[Any, Any, L | None]:
         """Take a lock; *new* makes the lease.  See `_core.lock.acquire`."""
-        rid, floor = self.rid(claim), self._highest.so_far(claim.keys.bucket)
-
-        def make(token: int, asked_at: float, lasts: float) -> L:
-            self._highest.check(claim.name, claim.keys.bucket, token, floor)
-            lease = new(claim, rid, token, asked_at, lasts)
-            if self.keeper.add(lease, asked_at):
-                self._keeping.stir()
-            return lease
-
         return self.run(
-            lock.acquire(
-                claim,
-                rid,
-                make,
-                now=clock.now(),
-                timeout=timeout,
-                queue=queue,
-                listening=self._line.ready,
-            )
+            self.acquiring(claim, self.rid(claim), new, timeout=timeout, queue=queue)
         )
 
     def release(self, lease: LockLease) -> Coroutine[Any, Any, None]:

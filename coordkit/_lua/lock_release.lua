@@ -64,18 +64,29 @@ local function hand_over()
   end
 end
 
-if redis.call('HGET', lock, 'rid') ~= rid then
+local held = redis.call('HMGET', lock, 'rid', 'until')
+if held[1] ~= rid then
   local before = redis.call('GET', tomb)
   if before then return {before} end
+  local first = redis.call('ZRANGE', queue, 0, 0)[1] == rid
   redis.call('ZREM', queue, rid)
   redis.call('ZREM', alive, rid)
   redis.call('HDEL', waiters, rid)
   -- After these writes, which run when memory is full, the server lets the rest pass too.
   redis.call('SET', tomb, 'not ours', 'PX', ARGV[2])
-  if redis.call('EXISTS', lock) == 0 then hand_over() end
+  local next = first and redis.call('ZRANGE', queue, 0, 0)[1]
+  if redis.call('EXISTS', lock) == 0 then
+    hand_over()
+  elseif next then -- it asks again when this one's liveness would end, not when the lease does
+    redis.call('PUBLISH', ARGV[5] .. string.sub(next, 1, 16), next)
+  end
   return {'not ours'}
 end
 
+if held[2] then -- its lease may have run out unheard, so that it asked again and queued
+  redis.call('ZREM', queue, rid)
+  redis.call('ZREM', alive, rid)
+end
 local cooling = 0
 if tonumber(ARGV[3]) > 0 then
   local time = redis.call('TIME')

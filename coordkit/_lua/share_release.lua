@@ -37,6 +37,7 @@ if before and not ends then return {before} end
 local outcome = ends and tonumber(ends) > now and 'released' or 'not ours'
 redis.call('ZREM', holders, rid)
 redis.call('HDEL', records, rid, 'revoke:' .. rid)
+local first = redis.call('ZRANGE', queue, 0, 0)[1] == rid
 redis.call('ZREM', queue, rid)
 redis.call('ZREM', alive, rid)
 if redis.call('EXISTS', holders) == 0 then redis.call('DEL', records) end
@@ -45,8 +46,9 @@ if redis.call('EXISTS', lock, holders) == 0 then redis.call('ZREM', index, ARGV[
 redis.call('SET', tomb, outcome, 'PX', ARGV[2])
 
 -- A waiter for the lock alone is not woken before the last shared holder has left.
-local head = redis.call('EXISTS', lock) == 0 and live_head()
-if head and (string.sub(head, -1) == 's' or redis.call('ZCARD', holders) == 0) then
+-- But who becomes the first is: it would ask again when this one's liveness ends.
+local head = (first or redis.call('EXISTS', lock) == 0) and live_head()
+if head and (first or string.sub(head, -1) == 's' or redis.call('ZCARD', holders) == 0) then
   redis.call('PUBLISH', ARGV[4] .. string.sub(head, 1, 16), head)
 end
 return {outcome}

@@ -1,13 +1,13 @@
-"""The program of a bench: what it is told, what it prints, and how it ends."""
+"""What the programs of all benches have in common: their options, and their last words."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from support.servers import RedisServer
 
@@ -31,48 +31,59 @@ def run(
 
 
 def play(
-    argv: Sequence[str] | None,
-    program: str,
-    about: str | None,
+    given: argparse.Namespace,
     benches: Mapping[str, Bench[S]],
-    sizes: tuple[S, S],
+    sizes: S,
     contestants: Sequence[str],
     absent: Sequence[str],
 ) -> int:
-    """
-    Print the table; 1 if something happened that must never happen, else 0.
+    """Run what is *given*, of those who are not *absent*; return what `conclude` returns."""
+    with RedisServer() as server:
+        where = environment(server.info("server"))
+    report = Report([name for name in contestants if name not in absent])
+    report.notes += [f"{name} is not installed: not compared." for name in absent]
+    run(given.only or list(benches), benches, sizes, report)
+    report.notes.append(
+        f"{place(where)}. Medians; ratios are medians of the ratios within a round."
+    )
+    return conclude(report, given.json, where)
 
-    *sizes*: in full, and when it is only to be seen whether it runs.  *absent*: peers
-    that are not installed.
-    """
-    parser = argparse.ArgumentParser(prog=program, description=about)
+
+def options(
+    of: str, says: str | None, benches: Iterable[str]
+) -> argparse.ArgumentParser:
+    """Return a parser of the options of ``python -m bench.<of>``."""
+    parser = argparse.ArgumentParser(prog=f"python -m bench.{of}", description=says)
+    names = list(benches)
     parser.add_argument(
         "--quick", action="store_true", help="small sizes: does it run?"
     )
     parser.add_argument(
         "--only",
-        choices=benches,
+        choices=names,
         action="append",
         metavar="NAME",
-        help=" ".join(benches),
+        help=" ".join(names),
     )
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="all figures, and where"
     )
-    given = parser.parse_args(argv)
-    with RedisServer() as server:
-        where = environment(server.info("server"))
-    report = Report([name for name in contestants if name not in absent])
-    report.notes += [f"{name} is not installed: not compared." for name in absent]
-    run(given.only or list(benches), benches, sizes[given.quick], report)
-    report.notes.append(
+    return parser
+
+
+def place(where: dict[str, Any]) -> str:
+    """Return in a few words on what machine something was measured, and when."""
+    return (
         f"{where['cpu']}, {where['cores']} cores, {where['python']}, {where['server']}, "
-        f"redis-py {where['packages']['redis']}, {where['date'][:10]}. Medians; ratios "
-        "are medians of the ratios within a round."
+        f"redis-py {where['packages']['redis']}, {where['date'][:10]}"
     )
+
+
+def conclude(report: Report, file: Path | None, where: dict[str, Any]) -> int:
+    """Print the report; return 1 if something happened that must never happen, else 0."""
     print(report.markdown())
-    if given.json is not None:
-        report.write(given.json, where)
+    if file is not None:
+        report.write(file, where)
     for row in report.missed():
         print(f"bar missed: {row.what}", file=sys.stderr)
     for violation in report.violations[:20]:

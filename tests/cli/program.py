@@ -6,13 +6,16 @@ import json
 import os
 import pty
 import select
+import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from support.guards import ON_TERMINAL
 from support.polling import until
 from support.processes import Child
 
@@ -70,16 +73,30 @@ class Program:
         )
         return Ran(done.returncode, done.stdout, done.stderr)
 
-    def start(self, *args: str, env: dict[str, str] | None = None) -> Child:
-        """Start it, its output in one file."""
+    def start(
+        self,
+        *args: str,
+        env: dict[str, str] | None = None,
+        under: Sequence[str] = (),
+    ) -> Child:
+        """Start it, its output in one file; *under*: by that program, which becomes it."""
         gone = dict.fromkeys(os.environ.keys() - self.env.keys(), "")
         return Child(
-            [*self.argv, *args], cwd=self.directory, env=gone | self.env | (env or {})
+            [*under, *self.argv, *args],
+            cwd=self.directory,
+            env=gone | self.env | (env or {}),
         )
 
     def terminal(self, *args: str, env: dict[str, str] | None = None) -> Terminal:
         """Start it in a terminal of its own."""
         return Terminal([*self.argv, *args], self.directory, self.env | (env or {}))
+
+    def shell(self) -> Terminal:
+        """Start an interactive shell in a terminal of its own; it finds `coordkit`."""
+        installed = shlex.quote(str(Path(sys.executable).parent))
+        (self.home / "rc").write_text(f"PATH={installed}:$PATH; PS1='> '; PS2=''")
+        argv = ["bash", "--noprofile", "--rcfile", str(self.home / "rc"), "-i"]
+        return Terminal(argv, self.directory, self.env | {"TERM": "dumb"})
 
 
 class Terminal:
@@ -88,7 +105,7 @@ class Terminal:
     def __init__(self, argv: list[str], cwd: Path, env: dict[str, str]) -> None:
         self._master, slave = pty.openpty()
         self._popen = subprocess.Popen(
-            argv,
+            [*ON_TERMINAL, *argv],
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -98,6 +115,7 @@ class Terminal:
         )
         os.close(slave)
         self._seen = b""
+        self._waited = 0
 
     def __enter__(self) -> Self:
         return self
@@ -108,6 +126,16 @@ class Terminal:
         os.close(self._master)
 
     @property
+    def pid(self) -> int:
+        """The process id of the program."""
+        return self._popen.pid
+
+    @property
+    def foreground(self) -> int:
+        """The group that reads what is typed."""
+        return os.tcgetpgrp(self._master)
+
+    @property
     def seen(self) -> str:
         """What it has shown so far."""
         return self._seen.decode()
@@ -116,6 +144,13 @@ class Terminal:
         """Wait until it shows *text*; return all it has shown."""
         until(lambda: self._read() and text in self.seen, timeout=20.0)
         return self.seen
+
+    def next(self, text: str) -> str:
+        """Wait until it shows *text* after what was waited for so; return what came before."""
+        until(lambda: self._read() and text in self.seen[self._waited :], timeout=20.0)
+        before, _, after = self.seen[self._waited :].partition(text)
+        self._waited = len(self.seen) - len(after)
+        return before
 
     def type(self, text: str) -> None:
         """Type *text*."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -293,6 +294,18 @@ def test_on_a_terminal_it_asks(coordkit: Program, session: Session) -> None:
         lease.release()
 
 
+def test_ctrl_c_at_the_question_changes_nothing(
+    coordkit: Program, session: Session
+) -> None:
+    with session.lock("x", ttl=60).acquire() as lease:
+        with coordkit.terminal(*BREAK) as terminal:
+            terminal.see("[y/N]")
+            terminal.signal(signal.SIGINT)
+            assert terminal.end() == 130
+            assert "Traceback" not in terminal.seen
+        lease.renew()
+
+
 def test_whoever_took_it_while_the_question_stood_is_left_alone(
     coordkit: Program, session: Session
 ) -> None:
@@ -335,6 +348,28 @@ def test_names_of_held_locks_are_completed(coordkit: Program, session: Session) 
         assert complete(coordkit, "lock", "break", "") == ["invoices", "orders"]
         elsewhere = ("--namespace", "other", "lock", "show", "")
         assert complete(coordkit, *elsewhere) == []
+
+
+def test_a_command_to_run_is_completed_as_files_are(
+    coordkit: Program, session: Session
+) -> None:
+    with session.lock("invoices").acquire():
+        assert complete(coordkit, "lock", "run", "inv") == ["invoices"]
+        assert complete(coordkit, "lock", "run", "x", "--", "./b") == ["./b"]
+        env = {
+            "_COORDKIT_COMPLETE": "bash_complete",
+            "COMP_WORDS": "coordkit lock run x ./b",
+            "COMP_CWORD": "4",
+        }
+        assert coordkit.run(env=env).out == "file,./b\n"
+
+
+def test_the_documented_line_sets_completion_up(coordkit: Program) -> None:
+    shown = coordkit.run("--help").out
+    assert 'Completion: eval "$(_COORDKIT_COMPLETE=bash_source coordkit)"' in shown
+    ran = coordkit.run(env={"_COORDKIT_COMPLETE": "bash_source"})
+    assert ran.code == 0
+    assert "complete -o nosort -F _coordkit_completion coordkit" in ran.out
 
 
 def test_no_name_that_would_upset_a_shell_is_completed(

@@ -34,6 +34,7 @@ def walk(
 
 
 COMMANDS = dict(walk(root))
+LOCK_VERBS = "run acquire renew release check list show wait revoke break"
 each_command = pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 
 
@@ -41,9 +42,11 @@ def test_there_are_the_commands_that_are_promised() -> None:
     assert set(COMMANDS) == {
         (),
         ("lock",),
-        ("lock", "list"),
-        ("lock", "show"),
-        ("lock", "break"),
+        *(("lock", verb) for verb in LOCK_VERBS.split()),
+        ("cron",),
+        *(("cron", verb) for verb in ("run", "status", "history", "check")),
+        ("doctor",),
+        ("acl",),
         ("demo",),
         ("version",),
     }
@@ -63,7 +66,7 @@ def test_help_tells_what_a_command_does(
 def test_everything_that_can_be_typed_is_explained(path: tuple[str, ...]) -> None:
     command = COMMANDS[path]
     assert command.help
-    assert not path or not command.get_short_help_str(limit=60).endswith("...")
+    assert not path or command.short_help
     unexplained = [
         parameter.name
         for parameter in command.params
@@ -73,8 +76,12 @@ def test_everything_that_can_be_typed_is_explained(path: tuple[str, ...]) -> Non
 
 
 MODULES = """
-import atexit, sys
-atexit.register(lambda: print(*sys.modules))
+import os, sys
+leave = os._exit
+def told(code):
+    print(*sys.modules, flush=True)
+    leave(code)
+os._exit = told
 from coordkit_cli.main import main
 main()
 """
@@ -86,7 +93,10 @@ def imported(program: Program, *args: str) -> set[str]:
     return set(program.run(*args).out.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("args", [["--help"], ["lock", "--help"], ["demo", "--help"]])
+@pytest.mark.parametrize(
+    "args",
+    [["--help"], ["lock", "--help"], ["lock", "run", "--help"], ["demo", "--help"]],
+)
 def test_help_imports_nothing_heavy(program: Program, args: list[str]) -> None:
     heavy = {"redis", "coordkit", "hiredis", "tenacity", "asyncio", "email", "logging"}
     assert not imported(program, *args) & heavy
@@ -106,6 +116,19 @@ def test_version_is_that_of_the_library(program: Program) -> None:
     assert {"python", "redis", "hiredis", "click", "platform"} < versions.keys()
     text = program.run("version").out.splitlines()
     assert [line.split()[0] for line in text] == [key for key in versions if key != "v"]
+
+
+def test_the_version_of_the_server_is_told_when_asked_for(
+    coordkit: Program, server: RedisServer
+) -> None:
+    (versions,) = coordkit.run("version", "--server", "--json").objects
+    name, number = versions["server"].split()
+    assert server.info()[f"{name.lower()}_version"] == number
+    at = f"redis://127.0.0.1:{free_port()}/0"
+    assert "is it running?" in coordkit.run("version", "--server", "--url", at).refused(
+        69
+    )
+    assert coordkit.run("version", "--url", at).code == 0
 
 
 def test_without_a_command_it_shows_its_help_as_an_error(program: Program) -> None:

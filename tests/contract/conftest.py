@@ -13,6 +13,7 @@ import pytest
 from contract.flavours import APIS, Api
 from contract.marks import SERVERS
 from contract.places import (
+    AclPlace,
     ClusterPlace,
     FakePlace,
     Place,
@@ -48,6 +49,12 @@ def redis_place() -> Iterator[RedisPlace]:
 
 
 @pytest.fixture(scope="session")
+def acl_place() -> Iterator[AclPlace]:
+    with RedisServer(acl=AclPlace.ACL) as server, closing(AclPlace(server)) as place:
+        yield place
+
+
+@pytest.fixture(scope="session")
 def fakeredis_place() -> Iterator[FakePlace]:
     with closing(FakePlace()) as place:
         yield place
@@ -75,9 +82,13 @@ def place(request: pytest.FixtureRequest) -> Place:
 
 
 @pytest.fixture
-def namespace() -> str:
+def namespace(request: pytest.FixtureRequest) -> str:
     """Return a namespace that no other test has used."""
-    return secrets.token_hex(4)
+    name = secrets.token_hex(4)
+    if "place" in request.fixturenames:
+        place: Place = request.getfixturevalue("place")
+        place.admit(name)
+    return name
 
 
 @pytest.fixture
@@ -90,3 +101,11 @@ def s(api: Api, place: Place, namespace: str) -> AsyncSession:
 def s2(api: Api, place: Place, namespace: str) -> AsyncSession:
     """Return a second client of the same namespace."""
     return api.session(place.where(api), namespace=namespace, warm=True)
+
+
+@pytest.fixture
+def elsewhere(api: Api, place: Place, namespace: str) -> AsyncSession:
+    """Return a client of another namespace, whose name begins like ours."""
+    other = f"{namespace}.x"
+    place.admit(namespace, other)
+    return api.session(place.where(api), namespace=other)

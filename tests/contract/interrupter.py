@@ -9,6 +9,7 @@ import time
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -117,6 +118,12 @@ class Case:
 
     def run(self) -> None:
         """Interrupt it at each line; then `left` tells what must not be."""
+        # In a thread of its own: an error that a tracer raises while another one is handled
+        # may stay behind in the thread's state.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(self._run).result()
+
+    def _run(self) -> None:
         where = ""
         while where := self._interrupted(self.cases):
             self.cases += 1

@@ -12,7 +12,7 @@ CLUSTER = pytest.param(
     ),
 )
 #: To a lock a master under Sentinel is a plain server: what takes its time is left out.
-SERVERS = ["redis", "fakeredis", CLUSTER]
+SERVERS = ["redis", "acl", "fakeredis", CLUSTER]
 ALL_SERVERS = [*SERVERS, "sentinel"]
 
 everywhere = pytest.mark.parametrize("place", ALL_SERVERS, indirect=True)

@@ -11,6 +11,7 @@ import fakeredis
 from contract.flavours import Api, Started, Threads, real
 from coordkit import AsyncLease, AsyncLock
 from coordkit._core.keys import LockKeys
+from coordkit_cli.acl import rules
 from support.servers import HOST, RedisCluster, RedisServer, Sentinels
 
 
@@ -27,6 +28,9 @@ class Place:
     def close(self) -> None:
         """Close what looks inside."""
         self.raw.close()
+
+    def admit(self, *namespaces: str) -> None:
+        """Let sessions of these namespaces in, and no others."""
 
     def forget_scripts(self) -> None:
         """Have the server forget every script."""
@@ -75,6 +79,26 @@ class RedisPlace(Place):
 
     def where(self, api: Api) -> Any:
         return self.server.url
+
+
+class AclPlace(RedisPlace):
+    """A server where sessions have the rights that `coordkit acl` prints, and no others."""
+
+    ACL = ("user default off", "user root on >pw ~* &* +@all")
+
+    def __init__(self, server: RedisServer) -> None:
+        self.server = server
+        self.raw = server.client(decode_responses=True, username="root", password="pw")
+
+    def where(self, api: Api) -> Any:
+        return f"redis://coordkit:secret@{HOST}:{self.server.port}/0"
+
+    def admit(self, *namespaces: str) -> None:
+        version = self.raw.info("server")["redis_version"].split(".")
+        words = ["reset", "on", ">secret"]
+        for namespace in namespaces:
+            words += rules(namespace, (int(version[0]), int(version[1])))
+        self.raw.execute_command("ACL SETUSER", "coordkit", *words)
 
 
 class FakePlace(Place):

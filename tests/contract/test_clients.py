@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +22,7 @@ from coordkit import (
     NotPermitted,
     Unreachable,
 )
+from coordkit_cli.acl import rules
 from support.servers import HOST, RedisServer, free_port
 
 PASSWORD = "wr0ng:s3cr3t"
@@ -128,18 +127,11 @@ async def test_a_pool_of_one_serves_any_number_of_waiters(
 # -- rights --------------------------------------------------------------------------
 
 
-def documented_rule() -> str:
-    """Return the line of SECURITY.md that holds a user to the namespace shop."""
-    text = (Path(__file__).parents[2] / "SECURITY.md").read_text()
-    (line,) = re.findall(r"^user shop on >….*$", text, re.MULTILINE)
-    return str(line)
-
-
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[RedisServer]:
     """Return a server with a user of few rights, and none without a password."""
     acl = [
-        documented_rule().replace(">…", ">shop-pw"),
+        f"user shop on >shop-pw {' '.join(rules('shop', (6, 2)))}",
         f"user prefix on >pw ~ck:1:* &ck:1:* {' '.join(RIGHTS)}",
         "user default off",
     ]

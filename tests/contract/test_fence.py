@@ -82,9 +82,8 @@ async def test_values_come_back_as_they_were(s: AsyncSession) -> None:
 
 
 async def test_fences_do_not_touch_each_other_nor_a_lock(
-    api: Api, place: Place, s: AsyncSession
+    s: AsyncSession, elsewhere: AsyncSession
 ) -> None:
-    elsewhere = api.session(place.where(api), namespace=f"{s.namespace}.x")
     await s.fence("it").check(1000)
     await s.fence("it:field").check(1)
     await elsewhere.fence("it").check(1)

@@ -63,9 +63,8 @@ async def test_an_identity_says_where_to_look(
 
 @everywhere
 async def test_locks_lists_what_is_held_in_the_namespace(
-    api: Api, place: Place, s: AsyncSession, s2: AsyncSession
+    s: AsyncSession, s2: AsyncSession, elsewhere: AsyncSession
 ) -> None:
-    elsewhere = api.session(place.where(api), namespace=f"{s.namespace}.x")
     names = ["b", "a:1", "ü 💥", "*", "c", "lock:x"]
     assert await s.locks() == []
     leases = [await s.lock(name).acquire() for name in names]

@@ -75,9 +75,8 @@ async def test_it_is_not_taken_twice_not_even_by_its_holder(s: AsyncSession) -> 
 
 @everywhere
 async def test_names_and_namespaces_do_not_touch_each_other(
-    api: Api, place: Place, s: AsyncSession, namespace: str
+    s: AsyncSession, elsewhere: AsyncSession
 ) -> None:
-    elsewhere = api.session(place.where(api), namespace=f"{namespace}.x")
     async with s.lock("it").acquire() as lease:
         for other in (s.lock("it:"), s.lock("i"), elsewhere.lock("it")):
             async with other.acquire(timeout=0) as another:

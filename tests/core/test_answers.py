@@ -9,6 +9,7 @@ import pytest
 
 from coordkit._core import inspect, lock
 from coordkit._core.counter import Tally
+from coordkit._core.cron import Begun, Due, Plan, cron
 from coordkit._core.fence import Guard
 from coordkit._core.ids import id_blocks
 from coordkit._core.inspect import LockInfo
@@ -16,6 +17,8 @@ from coordkit._core.keys import fence_keys, lock_keys
 from coordkit._core.lanes import REMEMBERED_MS, Lanes
 from coordkit._core.lock import LockLease
 from coordkit._core.ops import Call, Listen, Op, Pipeline, Wait
+from coordkit._core.runs import Seen
+from coordkit._core.ticks import Every, Turn
 from coordkit.errors import (
     CoordError,
     KeyConflict,
@@ -38,6 +41,7 @@ def a_fence() -> Guard:
 
 
 FENCE = a_fence()
+CRON = cron("ns", "jobs", 2.0)
 WAKE = "ck:1:ns:wake:"
 HELD = [b"held", 0, RID.encode(), 1000, b"7", b"1", b"me", b"{}"]
 SHARED = [b"shared", 0, b"3", RID.encode(), 1000, b"7\n1\nme\n{}"]
@@ -72,23 +76,33 @@ VALUES = {
     "least": -5,
     "most": 95,
     "shards": "1",
-    "kept_ms": 7 * 86_400_000,
+    "kept_ms": 400 * 86_400_000,
     "block": 100,
     "start": 200,
     "what": "set",
     "written": b"seven",
     "if_is": "equal",
     "expected": b"six",
-    "entry": b"seven",
     "keep": 50,
     "first": 9,
+    "tick": 120_000,
+    "attempt": 2,
+    "spec": "every 60 s",
+    "kept": 64,
+    "entry": "cron:jobs",
+    "state": "failed",
+    "code": 3,
 }
 #: Where the same word stands for something else.
 OTHERWISE: dict[str, dict[str, Any]] = {
     "counter_add": {"member": "counter:jobs"},
-    "counter_set": {"member": "counter:jobs", "value": "6"},
+    "counter_set": {
+        "member": "counter:jobs",
+        "value": "6",
+        "kept_ms": 7 * 86_400_000,
+    },
     "fence_write": {"ttl_ms": 1500},
-    "fence_append": {"expected": 8},
+    "fence_append": {"expected": 8, "entry": b"seven"},
     "fence_read": {"limit": 10},
 }
 
@@ -114,6 +128,11 @@ def renewal_of(lease: LockLease) -> Call:
     return last_call(lock.renew(lease))
 
 
+def taking(tick: int, attempt: int) -> Op[Any]:
+    due, plan = Due(Turn(tick, tick + 1), attempt), Plan(Every(60))
+    return CRON._take(a_lease(Stage()), plan, "me", due, Seen(0, []))
+
+
 def calls() -> list[Call]:
     """One call of every script, as the core makes it."""
     seen: Line = ("lock_info", HELD)
@@ -132,6 +151,9 @@ def calls() -> list[Call]:
         last_call(FENCE.check(TOKEN)),
         last_call(a_fence().cas("total", b"seven", b"six", TOKEN, 1.5)),
         last_call(a_fence().append(b"seven", TOKEN, 8, 50)),
+        last_call(CRON.look()),
+        last_call(taking(120_000, 2)),
+        last_call(CRON.end(RID, 3, patience=1.0)),
         last_call(FENCE.get("total")),
         last_call(FENCE.journal(8, 10)),
         last_call(a_counter().add(5, token=TOKEN, at_least=0, at_most=100)),
@@ -239,6 +261,30 @@ def of_others() -> list[Word]:
     def revoking() -> Op[Any]:
         return inspect.revoke("jobs", "ns", 2.0)
 
+    def beginning() -> Op[Any]:
+        return taking(1, 1)
+
+    def ending() -> Op[Any]:
+        return CRON.end(RID, 0, patience=1.0)
+
+    return [
+        Word("cron_take", [b"taken", b"5"], beginning, Begun),
+        Word("cron_take", [b"not held"], beginning, KeyConflict),
+        Word("cron_end", [b"ended"], ending, bool),
+        Word("cron_end", [b"gone"], ending, bool),
+        Word("fence_check", [b"admitted", b"7"], admitting, None),
+        Word("fence_check", [b"stale", b"9"], admitting, StaleToken),
+        Word("lock_info", [b"free", 1], looking, None),
+        Word("lock_info", HELD, looking, LockInfo),
+        Word("lock_info", SHARED, looking, LockInfo),
+        Word("lock_break", [b"broken"], breaking, LockInfo),
+        Word("lock_break", [b"not held"], breaking, None),
+        Word("lock_revoke", [b"asked"], revoking, LockInfo),
+        Word("lock_revoke", [b"not held"], revoking, None),
+    ]
+
+
+def of_counts() -> list[Word]:
     def swapping() -> Op[Any]:
         return a_fence().cas("total", b"7", b"6", 7)
 
@@ -252,8 +298,6 @@ def of_others() -> list[Word]:
         return a_counter().set(5, token=7)
 
     return [
-        Word("fence_check", [b"admitted", b"7"], admitting, None),
-        Word("fence_check", [b"stale", b"9"], admitting, StaleToken),
         Word("fence_write", [b"done", b"7"], swapping, bool),
         Word("fence_write", [b"differs", b"7"], swapping, bool),
         Word("fence_write", [b"stale", b"9"], swapping, StaleToken),
@@ -277,19 +321,12 @@ def of_others() -> list[Word]:
         Word("ids_take", [b"taken", b"300"], ids_taken, range),
         Word("ids_take", [b"bounds", b"300"], ids_taken, OutOfBounds),
         Word("ids_take", [b"conflict"], ids_taken, KeyConflict),
-        Word("lock_info", [b"free", 1], looking, None),
-        Word("lock_info", HELD, looking, LockInfo),
-        Word("lock_info", SHARED, looking, LockInfo),
-        Word("lock_break", [b"broken"], breaking, LockInfo),
-        Word("lock_break", [b"not held"], breaking, None),
-        Word("lock_revoke", [b"asked"], revoking, LockInfo),
-        Word("lock_revoke", [b"not held"], revoking, None),
     ]
 
 
 #: A shard is not there: the first is seen to, then it is made.
 ADDED_AT_LAST: tuple[Line, ...] = (("counter_add", [b"added", b"0"]),) * 2
-WORDS = [*of_locks("lock"), *of_locks("share"), *of_others()]
+WORDS = [*of_locks("lock"), *of_locks("share"), *of_others(), *of_counts()]
 
 
 def test_every_word_of_every_script_is_known_here() -> None:

@@ -12,8 +12,14 @@ from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
 from contract.flavours import Api, Threads
+from contract.places import stranger
 from coordkit import AsyncLease, AsyncLock, AsyncSession, LeaseLost, Unreachable
-from coordkit._core.lock import RELEASED_MS, acquire_call, release_call
+from coordkit._core.lock import (
+    GIVEN_UP_MS,
+    RELEASED_MS,
+    acquire_call,
+    release_call,
+)
 from coordkit._core.ops import Call
 from coordkit._io.scripts import by_digest
 from faults.conftest import CALL
@@ -271,6 +277,19 @@ async def test_late_duplicates_of_an_earlier_acquisition(
     await second.release()
     assert by_hand(raw, late) == ["evicted"], "a renewal never makes a lease"
     assert await peer.lock("it").info() is None
+
+
+async def test_a_grant_that_ran_out_unheard_is_given_up_whole(
+    api: Api, s: AsyncSession, raw: Any
+) -> None:
+    """Under a lock_delay the lock is still its own when it asks again, and queues."""
+    lock = s.lock("it", ttl=0.1, lock_delay=5)
+    claim, keys, rid = lock._options.claim("me", CALL), lock._options.keys, stranger()
+    assert by_hand(raw, acquire_call(claim, rid, queue=True))[0] == "taken"
+    await api.sleep(0.15)
+    assert by_hand(raw, acquire_call(claim, rid, queue=True))[0] == "busy"
+    assert by_hand(raw, release_call(claim, rid, GIVEN_UP_MS)) == ["released"]
+    assert not raw.exists(keys.lock, keys.queue, keys.alive)
 
 
 # -- reset in the middle ---------------------------------------------------------------

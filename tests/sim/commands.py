@@ -4,7 +4,7 @@ The commands a script may call: keys, strings, hashes, messages.
 Each is a function of the `Keyspace` and the arguments, all ``bytes``, and returns what
 Redis would reply: ``bytes``, ``int``, ``list``, `Status`, or None for nil.  What Redis
 refuses is a `ServerError` with its very words.  `sim.zcommands` has the sorted sets,
-`sim.streams` the streams.
+`sim.lists` the lists, `sim.streams` the streams.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ def type_(db: Keyspace, key: bytes) -> Answer:
     names = {
         bytes: b"string",
         dict: b"hash",
+        list: b"list",
         ZSet: b"zset",
         Stream: b"stream",
         type(None): b"none",

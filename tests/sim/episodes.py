@@ -27,6 +27,11 @@ T = TypeVar("T")
 Sources = dict[str, str] | None
 Settings = dict[str, Any]
 
+GLANCE = 0.01
+"""How often the lock is looked at, in seconds."""
+LONGEST_FREE = 0.03
+"""A lock that ran out is free for no longer while somebody waits: he knows when to ask."""
+
 
 def rough(seed: int, sources: Sources = None, world: Settings | None = None) -> Ledger:
     """Replies lost and late, ghosts, pauses, interruptions; no data lost."""
@@ -81,12 +86,25 @@ def orderly(
     for _ in range(6):  # a connection that breaks and comes back
         victim = made.client(made.rng.choice(CLIENTS))
         made.at(made.rng.uniform(0.5, 4), victim.disconnect)
+    made.at(GLANCE, _glance, ledger, 0.0)
     if not made.finish(limit=120):
         raise Violation("somebody waits for ever")
     ledger.check()
     _check_order(ledger, queued)
     _check_cost(ledger)
     return ledger
+
+
+def _glance(ledger: Ledger, free_since: float) -> None:
+    """See, every now and then, that the lock is not free while somebody waits."""
+    world, keys = ledger.world, ledger.claim.keys
+    store = world.server.store
+    waits = store.do("EXISTS", keys.queue) and not store.do("EXISTS", keys.lock)
+    free_since = (free_since or world.now) if waits else 0.0
+    if waits and world.now - free_since > LONGEST_FREE:
+        raise Violation(f"a free lock found no waiter for {LONGEST_FREE} s")
+    if world.undone:
+        world.at(GLANCE, _glance, ledger, free_since)
 
 
 def _waiter(client: Client, ledger: Ledger, queued: list[str]) -> Scenario[None]:
@@ -111,6 +129,7 @@ def _waiter(client: Client, ledger: Ledger, queued: list[str]) -> Scenario[None]
                 queued,
             )
         except TimeoutError:
+            ledger.gave_up += 1
             continue
         assert lease is not None
         yield rng.uniform(0.01, 0.08)
@@ -134,8 +153,8 @@ def _noted(op: Op[T], ledger: Ledger, queued: list[str]) -> Op[T]:
         else:
             waiting = [rid.decode() for rid in store.do("ZRANGE", queue, 0, -1)]
             queued.extend(rid for rid in waiting if rid not in queued)
-            if waiting and answer.value and answer.value[0] == b"taken":
-                _check_turn(request, queued)
+            if answer.value and answer.value[0] == b"taken":
+                _check_turn(request, int(answer.value[1]), ledger, queued)
             go_on = partial(op.send, answer)
         try:
             request = go_on()
@@ -144,8 +163,11 @@ def _noted(op: Op[T], ledger: Ledger, queued: list[str]) -> Op[T]:
             return result
 
 
-def _check_turn(request: Any, queued: list[str]) -> None:
-    if request.args[0] not in queued:
+def _check_turn(request: Any, token: int, ledger: Ledger, queued: list[str]) -> None:
+    """Tokens and places in the queue are both counted in microseconds of the server."""
+    store, queue = ledger.world.server.store, ledger.claim.keys.queue
+    first = store.do("ZRANGE", queue, 0, 0, "WITHSCORES")
+    if first and float(first[1]) < token and request.args[0] not in queued:
         raise Violation("a newcomer was served before those who wait")
 
 
@@ -161,7 +183,7 @@ def _check_order(ledger: Ledger, queued: list[str]) -> None:
 
 def _check_cost(ledger: Ledger) -> None:
     counts, grants = ledger.world.counts, len(ledger.grants)
-    if counts["woken"] > grants + counts["disconnect"] + 10:
+    if counts["woken"] > grants + ledger.gave_up + counts["disconnect"] + 10:
         raise Violation(f"{counts['woken']} wakes for {grants} grants")
     ordered = sorted(ledger.grants, key=lambda grant: grant.heard)
     for before, after in pairwise(ordered):

@@ -1,7 +1,7 @@
 """
 The keys of a simulated Redis: values, their ends, and how numbers are spelled.
 
-Strings are ``bytes``, hashes are ``dict``, sorted sets are `ZSet`, streams are
+Strings are ``bytes``, hashes ``dict``, lists ``list``, sorted sets `ZSet`, streams
 `Stream`.  A key ends when the clock has *passed* its instant, as in Redis; time stands
 still while a script runs.
 """
@@ -76,7 +76,8 @@ class Stream:
 
 
 Hash: TypeAlias = dict[bytes, bytes]
-Value: TypeAlias = bytes | Hash | ZSet | Stream
+List: TypeAlias = list[bytes]
+Value: TypeAlias = bytes | Hash | List | ZSet | Stream
 
 WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
 NOT_AN_INTEGER = "ERR value is not an integer or out of range"
@@ -112,6 +113,13 @@ class Keyspace:
         """The hash at *key*, or None; an error when it is something else."""
         value = self.live(key)
         if value is None or type(value) is dict:
+            return value
+        raise ServerError(WRONG_TYPE)
+
+    def list(self, key: bytes) -> List | None:
+        """The list at *key*, or None; an error when it is something else."""
+        value = self.live(key)
+        if value is None or type(value) is list:
             return value
         raise ServerError(WRONG_TYPE)
 

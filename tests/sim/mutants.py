@@ -196,8 +196,8 @@ MUTANTS = [
         lambda: edited(
             "lock_release",
             (
-                "if redis.call('HGET', lock, 'rid') ~= rid then",
-                "if redis.call('EXISTS', lock) == 0 then",
+                "if held[1] ~= rid then",
+                "if not held[1] then",
             ),
         ),
     ),
@@ -295,7 +295,7 @@ MUTANTS = [
         "orderly",
         lambda: edited(
             "lock_release",
-            ("if redis.call('EXISTS', lock) == 0 then hand_over() end", ""),
+            ("elseif next then", "elseif false then"),
         ),
     ),
     Mutant(

@@ -25,13 +25,14 @@ from typing import Any
 
 from sim.commands import COMMANDS, Command, Status
 from sim.keyspace import Keyspace, ScriptBug, ServerError, spell
+from sim.lists import LISTS
 from sim.lua import machine
 from sim.streams import STREAMS
 from sim.zcommands import ZCOMMANDS
 
 __all__ = ["ScriptBug", "ServerError", "Store"]
 
-_KNOWN: dict[bytes, Command] = COMMANDS | ZCOMMANDS | STREAMS
+_KNOWN: dict[bytes, Command] = COMMANDS | LISTS | ZCOMMANDS | STREAMS
 
 LONGEST_TUPLE = 1000
 """A longer list goes to Lua as a table: it would not fit on Lua's stack."""

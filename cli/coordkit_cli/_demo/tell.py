@@ -11,6 +11,7 @@ from coordkit._io.clock import now
 
 from .._output import data, json_line, printable
 from .crew import Child
+from .record import Act, Happened, Recording
 
 #: Fits a terminal of 80 columns, tokens included.
 _WIDTH = 79
@@ -32,12 +33,14 @@ class Teller:
     """
 
     def __init__(self, *, as_json: bool) -> None:
+        self.recording = Recording()
         self._as_json = as_json
         self._began = now()
         self._act = 0
 
     def server(self, kind: str, where: str, namespace: str, text: str) -> None:
         """Say what it all runs on."""
+        self.recording.where = where
         if self._as_json:
             self._object("server", kind=kind, where=where, namespace=namespace)
         else:
@@ -45,6 +48,8 @@ class Teller:
 
     def cast(self, workers: Sequence[Child], ttl: float) -> None:
         """Say who plays."""
+        self.recording.cast = [worker.name for worker in workers]
+        self.recording.ttl = ttl
         if self._as_json:
             for worker in workers:
                 self._object("started", worker=worker.name, pid=worker.pid)
@@ -62,6 +67,7 @@ class Teller:
         if number == 1:
             self._began = now()
         self._act = number
+        self.recording.acts.append(Act(number, title, now() - self._began))
         if self._as_json:
             self._object("act", title=title)
         else:
@@ -80,6 +86,9 @@ class Teller:
     ) -> None:
         """Tell what happened to whom, and when by the clock that all processes share."""
         since = max(0.0, at - self._began)
+        self.recording.events.append(
+            Happened(since, who.name, event, line, token, facts)
+        )
         if self._as_json:
             more = facts if token is None else {"token": token, **facts}
             seconds = round(since, 3)
@@ -93,13 +102,16 @@ class Teller:
 
     def moral(self, text: str) -> None:
         """Say what an act has shown; only people are told."""
+        self.recording.morals[self._act] = text
         if not self._as_json:
             self._prose(text, indent="  ")
 
     def end(self, text: str, *, ok: bool) -> None:
         """Say how it ended."""
+        self.recording.ended_at = now() - self._began
+        self.recording.ending = text
         if self._as_json:
-            seconds = round(now() - self._began, 3)
+            seconds = round(self.recording.ended_at, 3)
             self._object("end", ok=ok, at=seconds, **({} if ok else {"why": text}))
         elif ok:
             data("")

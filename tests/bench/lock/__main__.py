@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from ..program import Bench, play
+from ..program import Bench, options, play
 from . import contestants as who
 from . import cycle, handover, idle, kept, tasks
 from .sizes import FULL, QUICK, Sizes
@@ -21,15 +21,9 @@ BENCHES: dict[str, Bench[Sizes]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table; 1 if something happened that must never happen, else 0."""
-    return play(
-        argv,
-        "python -m bench.lock",
-        __doc__,
-        BENCHES,
-        (FULL, QUICK),
-        who.ALL,
-        who.absent(),
-    )
+    given = options("lock", __doc__, BENCHES).parse_args(argv)
+    sizes = QUICK if given.quick else FULL
+    return play(given, BENCHES, sizes, who.ALL, who.absent())
 
 
 if __name__ == "__main__":

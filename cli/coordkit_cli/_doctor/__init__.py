@@ -1,0 +1,1 @@
+"""What `coordkit doctor` is made of: facts, what each means, and the verdict."""
