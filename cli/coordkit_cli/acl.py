@@ -29,7 +29,8 @@ _CALLED = re.compile(r"redis\.call\('([A-Z]+)'")
 #: What scripts ask without changing anything.
 READING = frozenset(
     {
-        *("exists", "get", "hexists", "hget", "hmget", "lrange", "pttl", "time"),
+        *("exists", "get", "hexists", "hget", "hmget", "lrange", "pttl", "strlen"),
+        *("time", "type", "xrange"),
         *("zcard", "zcount", "zrange", "zrangebyscore", "zrank", "zrevrange", "zscore"),
     }
 )
@@ -47,7 +48,8 @@ TO_FILL_IN = ">PASSWORD"
 @click.option(
     "--read-only",
     is_flag=True,
-    help="For whoever only looks: lock list and show, cron status, history and check.",
+    help="For whoever only looks: lock list and show, cron status, history and check, "
+    "counter get and list, fence get.",
 )
 @click.option(
     "--server-version",

@@ -98,7 +98,7 @@ class Guard:
     ) -> Op[bool]:
         """Write *value* if *token* is admitted; else `StaleToken`."""
         written = stored_value(value)
-        return self._write(field, token, "set", written, _lasting(ttl), "any", b"")
+        return self._write(field, token, "set", written, lasting(ttl), "any", b"")
 
     def delete(self, field: str, token: int) -> Op[bool]:
         """Take away what was written, if *token* is admitted; else `StaleToken`."""
@@ -116,7 +116,7 @@ class Guard:
         written, if_is, compared = stored_value(value), "absent", b""
         if expected is not None:
             if_is, compared = "equal", stored_value(expected, "expected")
-        return self._write(field, token, "set", written, _lasting(ttl), if_is, compared)
+        return self._write(field, token, "set", written, lasting(ttl), if_is, compared)
 
     def get(self, field: str) -> Op[bytes | None]:
         """Return what was written last, as bytes; None when nothing was."""
@@ -216,7 +216,7 @@ class Guard:
         return entries
 
 
-def _lasting(ttl: float | timedelta | None) -> int:
+def lasting(ttl: float | timedelta | None) -> int:
     """Return how long a value lasts, in milliseconds; 0: until it is replaced."""
     if ttl is None:
         return 0

@@ -268,9 +268,8 @@ async def test_what_is_refused_disturbs_no_other(place: Place, s: AsyncSession) 
 
 @everywhere
 async def test_counters_lists_what_there_is_in_the_namespace(
-    api: Api, place: Place, s: AsyncSession, s2: AsyncSession
+    s: AsyncSession, s2: AsyncSession, elsewhere: AsyncSession
 ) -> None:
-    elsewhere = api.session(place.where(api), namespace=f"{s.namespace}.x")
     assert await s.counters() == []
     names = ["b", "a:1", "ü 💥", "*", "counter:x", "zero"]
     for n, name in enumerate(names):
