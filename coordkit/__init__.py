@@ -14,10 +14,22 @@ if TYPE_CHECKING:
     from ._core.fence import Entry
     from ._core.inspect import Holder, LockInfo
     from ._core.lease import State
+    from ._core.observe import Resumed, Suspended
+    from ._core.ring_change import Move
+    from ._core.ring_history import RingDiff
+    from ._core.ring_ketama import Migration
+    from ._core.ring_local import Location
+    from ._core.ring_node import Node
+    from ._core.ring_read import RingInfo
+    from ._core.ring_snapshot import Range
+    from ._core.ring_stats import NodeShare, RingStats
+    from ._core.ring_write import RingChange
     from ._io.loss import AsyncLost, Lost
+    from .async_session import AsyncSession
     from .counter import AsyncCounter, Counter
     from .errors import (
         CoordError,
+        DamagedRing,
         EmptyRing,
         FenceRegression,
         IdRegression,
@@ -26,13 +38,17 @@ if TYPE_CHECKING:
         LeaseLost,
         LockTimeout,
         NoLeader,
+        NoNode,
         NotAllAdded,
         NotHeld,
         NotPermitted,
         OutOfBounds,
+        Overloaded,
         Overtaken,
         Reason,
         Refused,
+        RingChanged,
+        StaleRing,
         StaleToken,
         Unreachable,
         Unsupported,
@@ -43,7 +59,9 @@ if TYPE_CHECKING:
     from .lease import AsyncLease, Lease
     from .lock import Acquiring, AsyncLock, Lock
     from .lock_all import AsyncLeases, AsyncLockAll, Leases, LockAll
-    from .session import AsyncSession, Session
+    from .plan import AsyncPlan, Plan
+    from .ring import AsyncRing, Ring
+    from .session import Session
 else:
     from importlib import import_module
 
@@ -52,10 +70,21 @@ else:
         "._core.fence": ("Entry",),
         "._core.inspect": ("Holder", "LockInfo"),
         "._core.lease": ("State",),
+        "._core.observe": ("Resumed", "Suspended"),
+        "._core.ring_change": ("Move",),
+        "._core.ring_history": ("RingDiff",),
+        "._core.ring_ketama": ("Migration",),
+        "._core.ring_local": ("Location",),
+        "._core.ring_node": ("Node",),
+        "._core.ring_read": ("RingInfo",),
+        "._core.ring_snapshot": ("Range",),
+        "._core.ring_stats": ("NodeShare", "RingStats"),
+        "._core.ring_write": ("RingChange",),
         "._io.loss": ("AsyncLost", "Lost"),
         ".counter": ("AsyncCounter", "Counter"),
         ".errors": (
             "CoordError",
+            "DamagedRing",
             "EmptyRing",
             "FenceRegression",
             "IdRegression",
@@ -64,13 +93,17 @@ else:
             "LeaseLost",
             "LockTimeout",
             "NoLeader",
+            "NoNode",
             "NotAllAdded",
             "NotHeld",
             "NotPermitted",
             "OutOfBounds",
+            "Overloaded",
             "Overtaken",
             "Reason",
             "Refused",
+            "RingChanged",
+            "StaleRing",
             "StaleToken",
             "Unreachable",
             "Unsupported",
@@ -81,7 +114,10 @@ else:
         ".lease": ("AsyncLease", "Lease"),
         ".lock": ("Acquiring", "AsyncLock", "Lock"),
         ".lock_all": ("AsyncLeases", "AsyncLockAll", "Leases", "LockAll"),
-        ".session": ("AsyncSession", "Session"),
+        ".plan": ("AsyncPlan", "Plan"),
+        ".ring": ("AsyncRing", "Ring"),
+        ".async_session": ("AsyncSession",),
+        ".session": ("Session",),
     }
 
     def __getattr__(name: str) -> object:
@@ -110,10 +146,13 @@ __all__ = [
     "AsyncLock",
     "AsyncLockAll",
     "AsyncLost",
+    "AsyncPlan",
+    "AsyncRing",
     "AsyncSession",
     "CoordError",
     "Counter",
     "CounterInfo",
+    "DamagedRing",
     "EmptyRing",
     "Entry",
     "Fence",
@@ -127,23 +166,41 @@ __all__ = [
     "Lease",
     "LeaseLost",
     "Leases",
+    "Location",
     "Lock",
     "LockAll",
     "LockInfo",
     "LockTimeout",
     "Lost",
+    "Migration",
+    "Move",
     "NoLeader",
+    "NoNode",
+    "Node",
+    "NodeShare",
     "NotAllAdded",
     "NotHeld",
     "NotPermitted",
     "OutOfBounds",
+    "Overloaded",
     "Overtaken",
     "Passage",
+    "Plan",
+    "Range",
     "Reason",
     "Refused",
+    "Resumed",
+    "Ring",
+    "RingChange",
+    "RingChanged",
+    "RingDiff",
+    "RingInfo",
+    "RingStats",
     "Session",
+    "StaleRing",
     "StaleToken",
     "State",
+    "Suspended",
     "Unreachable",
     "Unsupported",
     "__version__",

@@ -17,6 +17,11 @@ The tree says what the caller may do next::
     ├─ IdRegression                        the same: it handed out ids twice
     ├─ NoLeader         (LookupError)      nobody leads at present
     ├─ EmptyRing        (LookupError)      nobody to map to
+    ├─ NoNode           (LookupError)      the ring has no such node
+    ├─ RingChanged                         another change came first: plan again
+    ├─ StaleRing                           what is known of the ring is too old
+    ├─ DamagedRing                         what is stored of the ring does not fit together
+    ├─ Overloaded                          every node has as much as it can take
     ├─ KeyConflict                         the name is in use by another kind of thing
     ├─ Unsupported                         this server or client cannot give the guarantee
     └─ Refused                             the server said no to the command itself
@@ -230,7 +235,58 @@ class NoLeader(CoordError, LookupError):
 
 
 class EmptyRing(CoordError, LookupError):
-    """The ring has no node to map to."""
+    """The ring has no node to map to, or there is no such ring."""
+
+
+class NoNode(CoordError, LookupError):
+    """The ring *name* has no node *node*."""
+
+    def __init__(self, name: str, node: str) -> None:
+        super().__init__(f"the ring {name!r} has no node {node!r}")
+        self.name = name
+        self.node = node
+
+
+class RingChanged(CoordError):
+    """The ring *name* is at *version*, no longer at *expected*: nothing was changed."""
+
+    def __init__(self, name: str, expected: int, version: int) -> None:
+        now = f"at version {version}" if version else "gone"
+        super().__init__(
+            f"the ring {name!r} is {now}, no longer at version {expected}: plan again"
+        )
+        self.name = name
+        self.expected = expected
+        self.version = version
+
+
+class StaleRing(CoordError):
+    """What this process knows of the ring *name* is too old to go by, or nothing yet."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"the ring {name!r} is not known well enough: {why}")
+        self.name = name
+
+
+class DamagedRing(CoordError):
+    """What is stored of the ring *name* does not fit together; `verify` says how."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"the ring {name!r} is damaged: {why}")
+        self.name = name
+        self.why = why
+
+
+class Overloaded(CoordError):
+    """The ring *name* has *load* keys assigned and takes *most*: refuse, or add nodes."""
+
+    def __init__(self, name: str, load: int, most: int) -> None:
+        super().__init__(
+            f"the ring {name!r} is full: {load} assigned, of at most {most}"
+        )
+        self.name = name
+        self.load = load
+        self.most = most
 
 
 class KeyConflict(CoordError):

@@ -1,5 +1,5 @@
 """
-A session: one client's liveness.  `Session` for threads, `AsyncSession` for tasks.
+A session: one client's liveness.  This one is for threads.
 
 It holds the connections, a namespace, an identity, and the one keeper that
 renews every lease taken through it.  Nothing is sent before the first question.
@@ -10,30 +10,31 @@ starts anew: connections and identity of its own, and no lease of the parent.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
 from redis import Redis, RedisCluster
-from redis.asyncio import Redis as AsyncRedis
-from redis.asyncio import RedisCluster as AsyncRedisCluster
 
 from ._core import inspect as _inspect
 from ._core.claim import lock_options, several
 from ._core.counter import CounterInfo
 from ._core.inspect import LockInfo
 from ._core.keys import check_name, check_namespace
+from ._core.ring import listing as _rings
+from ._core.ring_read import RingInfo
 from ._core.span import LONGEST_CALL, call_seconds
-from ._io.connect import async_source, source
-from ._io.engine import AsyncEngine, Engine
+from ._io.connect import source
+from ._io.engine import Engine
 from ._io.fork import OfOneProcess
-from .counter import AsyncCounter, Counter, counters
-from .fence import AsyncFence, Fence
-from .ids import AsyncIds, Ids
-from .lock import AsyncLock, Lock
-from .lock_all import AsyncLockAll, LockAll
-from .singleton import Busy, async_singleton, singleton
+from .counter import Counter, counters
+from .fence import Fence
+from .ids import Ids
+from .lock import Lock
+from .lock_all import LockAll
+from .ring import Ring, staleness_seconds
+from .singleton import Busy, singleton
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,6 +45,8 @@ DEFAULT_TTL = 30.0
 DEFAULT_BLOCK = 1000
 #: How long a waiter's place outlives it: a crash in the queue costs the others so much.
 DEFAULT_WAITER_TTL = 3.0
+#: A ring may be gone by for so long without an answer of the server.
+DEFAULT_STALENESS = 30.0
 
 
 class Session(OfOneProcess):
@@ -176,6 +179,22 @@ class Session(OfOneProcess):
         """
         return Ids(self._engine, name, block, start)
 
+    def ring(
+        self, name: str, *, max_staleness: float | timedelta = DEFAULT_STALENESS
+    ) -> Ring:
+        """
+        Return the ring *name*, which maps keys to nodes; nothing is sent.
+
+        *max_staleness*: when the server was silent for so many seconds, lookups refuse
+        to answer.  A ring that was looked at once is kept fresh until the session is
+        closed, in one thread or task for all.
+        """
+        return Ring(self._engine, name, staleness_seconds(max_staleness))
+
+    def rings(self) -> list[RingInfo]:
+        """Return every ring of the namespace, by name, without SCAN."""
+        return self._engine.run(_rings(self.namespace, self._engine.timeout))
+
     def singleton(
         self,
         name: str,
@@ -219,182 +238,3 @@ class Session(OfOneProcess):
 
     def __repr__(self) -> str:
         return f"<Session {self.address} namespace={self.namespace!r}>"
-
-
-class AsyncSession(OfOneProcess):
-    """
-    A client of Redis for tasks: the source of locks, fences and all else.
-
-    *where* is a URL, or a client of redis-py's asyncio side, whose settings are
-    copied: the client itself is never used.  *timeout* bounds every single
-    question, in seconds; questions about a short lease are bounded by a fifth of
-    its ttl.  It belongs to the event loop that asks first.
-
-    What tasks ask in one turn of the loop shares one write on one connection.
-    Leaving it releases the leases that are still held.
-    """
-
-    def __init__(
-        self,
-        where: str | AsyncRedis | AsyncRedisCluster = DEFAULT_URL,
-        *,
-        namespace: str = "default",
-        identity: str | None = None,
-        timeout: float | timedelta = LONGEST_CALL,
-    ) -> None:
-        patience = call_seconds(timeout)
-        self._engine = AsyncEngine(
-            async_source(where, timeout=patience),
-            check_namespace(namespace),
-            None if identity is None else check_name(identity, "identity"),
-            patience,
-        )
-
-    @property
-    def namespace(self) -> str:
-        """What keeps this session's names apart from those of others."""
-        return self._engine.namespace
-
-    @property
-    def address(self) -> str:
-        """Where it leads, without secrets."""
-        return self._engine.source.address
-
-    @property
-    def identity(self) -> str:
-        """Who this process is, for whoever asks who holds a lock."""
-        return self._engine.identity
-
-    # -- what it is for ---------------------------------------------------------
-
-    def lock(
-        self,
-        name: str,
-        *,
-        ttl: float | timedelta = DEFAULT_TTL,
-        fair: bool = True,
-        shared: bool = False,
-        slots: int | None = None,
-        hold_at_least: float | timedelta = 0.0,
-        max_hold: float | timedelta | None = None,
-        lock_delay: float | timedelta = 0.0,
-        waiter_ttl: float | timedelta = DEFAULT_WAITER_TTL,
-        meta: Mapping[str, Any] | None = None,
-    ) -> AsyncLock:
-        """
-        Return the lock *name*; nothing is sent.  All times in seconds.
-
-        *ttl*: how long a lease lasts without renewal.  *fair*: a free lock belongs
-        to whoever waits longest.  *shared*: any number may hold it at once, but not
-        together with one who holds it alone.  *slots*: at most so many at once.
-        *hold_at_least*: a release leaves it taken until so long after it was taken.
-        *max_hold*: it is renewed no longer than this.  *lock_delay*: after a lease
-        ran out without release nobody gets it for so long.  *waiter_ttl*: a waiter
-        that died blocks the queue for so long.  *meta*: shown to whoever asks.
-        """
-        return AsyncLock(
-            self._engine,
-            lock_options(
-                self.namespace,
-                name,
-                ttl=ttl,
-                fair=fair,
-                shared=shared,
-                slots=slots,
-                hold_at_least=hold_at_least,
-                max_hold=max_hold,
-                lock_delay=lock_delay,
-                waiter_ttl=waiter_ttl,
-                meta=meta,
-            ),
-        )
-
-    def lock_all(
-        self, names: Sequence[str], *, ttl: float | timedelta = DEFAULT_TTL
-    ) -> AsyncLockAll:
-        """Return several locks to be had together, all or none; nothing is sent."""
-        return AsyncLockAll({name: self.lock(name, ttl=ttl) for name in several(names)})
-
-    async def locks(self) -> list[LockInfo]:
-        """Return every lock of the namespace that is held, by name, without SCAN."""
-        return await self._engine.run(
-            _inspect.listing(self.namespace, self._engine.timeout)
-        )
-
-    def fence(self, name: str) -> AsyncFence:
-        """Return the fence *name*, which checks tokens; nothing is sent."""
-        return AsyncFence(self._engine, name)
-
-    def counter(self, name: str, *, shards: int | None = None) -> AsyncCounter:
-        """
-        Return the counter *name*; nothing is sent.
-
-        *shards*: in how many parts it is, for very many adds.  None: as it is, else one.
-        """
-        return AsyncCounter(self._engine, name, shards)
-
-    async def counters(self) -> list[CounterInfo]:
-        """Return every counter of the namespace, by name, without SCAN."""
-        return await self._engine.run(counters(self._engine).listing())
-
-    async def add_all(
-        self, amounts: Mapping[str, int], *, token: int | None = None
-    ) -> dict[str, int]:
-        """
-        Add to several counters in one trip; return the new values by name.
-
-        Each as by `AsyncCounter.add`, whatever becomes of the others: `NotAllAdded` tells.
-        """
-        return await self._engine.run(counters(self._engine).add_all(amounts, token))
-
-    def ids(self, name: str, *, block: int = DEFAULT_BLOCK, start: int = 1) -> AsyncIds:
-        """
-        Return unique numbers to iterate over, for ever; nothing is sent.
-
-        *block*: so many are had by one question, and lost by a crash.  *start*: the least.
-        """
-        return AsyncIds(self._engine, name, block, start)
-
-    def singleton(
-        self,
-        name: str,
-        *,
-        ttl: float | timedelta = DEFAULT_TTL,
-        timeout: float | None = 0.0,
-        busy: Busy = "raise",
-    ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R | None]]]:
-        """
-        Decorate a function: of all processes, one at a time runs it.
-
-        When another runs it for longer than *timeout*, `LockTimeout` is raised, or,
-        with ``busy="skip"``, None is returned.  A parameter named *lease* is filled
-        in with the lease.
-        """
-        return async_singleton(self.lock(name, ttl=ttl), timeout, busy)
-
-    async def ping(self) -> None:
-        """Ask the server something harmless: raises what a first lock would raise."""
-        await self._engine.run(_inspect.probe(self.namespace, self._engine.timeout))
-
-    # -- its end ------------------------------------------------------------------
-
-    async def close(self) -> None:
-        """Release the leases that are still held and close every connection."""
-        if self._engine.closed:
-            return
-        await self._engine.release_all()
-        await self._engine.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    def __repr__(self) -> str:
-        return f"<AsyncSession {self.address} namespace={self.namespace!r}>"

@@ -37,9 +37,10 @@ if TYPE_CHECKING:
     import asyncio
 
     from ._core.keys import LockKeys
+    from .async_session import AsyncSession
     from .errors import Reason
     from .lease import AsyncLease, Lease
-    from .session import AsyncSession, Session
+    from .session import Session
 
 S = TypeVar("S")
 
@@ -123,7 +124,7 @@ class Server:
         self, identity: str | None = None, *, timeout: float = TIMEOUT
     ) -> AsyncSession:
         """Return a new `AsyncSession` on this server, as another process would have it."""
-        from .session import AsyncSession
+        from .async_session import AsyncSession
 
         return self._opened(AsyncSession, _AsyncWay, identity=identity, timeout=timeout)
 

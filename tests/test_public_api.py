@@ -229,6 +229,11 @@ EXAMPLES: list[CoordError] = [
     errors.IdRegression("jobs", 7, 9),
     errors.NoLeader("nobody"),
     errors.EmptyRing("nobody"),
+    errors.NoNode("shards", "a"),
+    errors.RingChanged("shards", 7, 9),
+    errors.StaleRing("shards", "too old"),
+    errors.DamagedRing("shards", "its meta is gone"),
+    errors.Overloaded("shards", 8, 8),
     errors.KeyConflict("another kind"),
     errors.Unsupported("which"),
     errors.Refused("no"),
@@ -279,6 +284,7 @@ def shown(session: Any, lease: Any, leases: Any, lost: Any) -> dict[str, Any]:
         r"<\w*Ids 'jobs' block=10>": session.ids("jobs", block=10),
         held: lease,
         r"<\w*Leases \[<\w*Lease 'a' .* held, .*>\]>": leases,
+        r"<\w*Ring 'shards'>": session.ring("shards"),
         r"<\w*Lost not yet>": lease.lost,
         r"<\w*Lost stolen>": lost,
     }
@@ -349,6 +355,8 @@ BOUND: dict[str, Callable[[], Any]] = {
     "AsyncIds": lambda: AsyncSession().ids("jobs"),
     "Gate": Gate,
     "Passage": lambda: Gate().admit(7),
+    "Ring": lambda: Session().ring("shards"),
+    "AsyncRing": lambda: AsyncSession().ring("shards"),
     "Acquiring": lambda: AsyncSession().lock("jobs").acquire(),
 }
 

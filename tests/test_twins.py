@@ -19,6 +19,8 @@ from coordkit import (
     AsyncLock,
     AsyncLockAll,
     AsyncLost,
+    AsyncPlan,
+    AsyncRing,
     AsyncSession,
     Counter,
     Fence,
@@ -28,6 +30,8 @@ from coordkit import (
     Lock,
     LockAll,
     Lost,
+    Plan,
+    Ring,
     Session,
 )
 from coordkit._io import (
@@ -53,6 +57,8 @@ TWINS: list[tuple[Any, Any]] = [
     (Counter, AsyncCounter),
     (Ids, AsyncIds),
     (Lost, AsyncLost),
+    (Ring, AsyncRing),
+    (Plan, AsyncPlan),
 ]
 #: What stands behind them: the same names and parameters; how it works differs.
 INNER_TWINS: list[tuple[Any, Any]] = [
@@ -64,6 +70,7 @@ INNER_TWINS: list[tuple[Any, Any]] = [
     (cluster.ClusterWires, cluster.AsyncClusterWires),
     (blocking.Blocking, aio.Aio),
     (blocking.KeeperThread, aio.KeeperTask),
+    (blocking.FollowerThread, aio.FollowerTask),
 ]
 
 
@@ -74,7 +81,7 @@ def pairs(twins: list[tuple[Any, Any]]) -> pytest.MarkDecorator:
 
 #: What asks the server, or waits: a coroutine on the asyncio side, and nothing else is.
 ASKS = {
-    *("Session.close", "Session.locks", "Session.ping"),
+    *("Session.close", "Session.locks", "Session.ping", "Session.rings"),
     *("Session.add_all", "Session.counters"),
     *("Lock.break_", "Lock.info", "Lock.revoke", "Lock.try_acquire"),
     *("Lease.release", "Lease.renew", "Leases.release"),
@@ -83,6 +90,10 @@ ASKS = {
     *("Fence.append", "Fence.cas", "Fence.delete", "Fence.journal", "Fence.last"),
     *("Counter.add", "Counter.delete", "Counter.set", "Counter.value"),
     "Lost.wait",
+    *("Ring.add", "Ring.create", "Ring.delete", "Ring.import_", "Ring.plan"),
+    *("Ring.diff", "Ring.export", "Ring.info", "Ring.refresh", "Ring.verify"),
+    *("Ring.assign", "Ring.loads", "Ring.release", "Ring.remove", "Ring.reweight"),
+    "Plan.apply",
 }
 #: Where docstrings must differ, and why.
 SAID_OTHERWISE = {
@@ -94,6 +105,7 @@ SAID_OTHERWISE = {
 #: Where parameters must differ, and why.
 CALLED_OTHERWISE = {
     "KeeperThread.stop": "a thread may not end in time; a task is cancelled",
+    "FollowerThread.stop": "likewise",
 }
 #: Where annotations differ beyond the names of the twins, and why.
 TYPED_OTHERWISE = {

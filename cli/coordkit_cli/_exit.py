@@ -79,6 +79,11 @@ CODES = {
     "IdRegression": Exit.UNREACHABLE,
     "NoLeader": Exit.NO,
     "EmptyRing": Exit.NO,
+    "NoNode": Exit.NO,
+    "RingChanged": Exit.NOT_ACQUIRED,
+    "StaleRing": Exit.UNREACHABLE,
+    "DamagedRing": Exit.CONFIG,
+    "Overloaded": Exit.NOT_ACQUIRED,
     "KeyConflict": Exit.CONFIG,
     "Unsupported": Exit.CONFIG,
     "Refused": Exit.UNREACHABLE,
@@ -93,6 +98,7 @@ _ADVICE = {
     "what the server's ACL allows",
     "Refused": "nothing was done; the server's log may say more",
     "KeyConflict": "choose another name, or another --namespace",
+    "DamagedRing": "`coordkit ring verify` says more; an export can be imported --over it",
 }
 
 

@@ -22,6 +22,8 @@ DEEPEST = 100
 
 def printable(text: str) -> str:
     """Return *text* in one line, with an escape for all that is not a visible character."""
+    if text.isprintable():  # nearly always
+        return text
     return "".join(c if c.isprintable() else _escaped(c) for c in text)
 
 
@@ -39,6 +41,8 @@ def json_text(value: Any) -> str:
     import json
 
     text = json.dumps(_sound(value), ensure_ascii=False, separators=(",", ":"))
+    if text.isprintable():  # nearly always
+        return text
     return "".join(c if c.isprintable() else _in_json(c) for c in text)
 
 

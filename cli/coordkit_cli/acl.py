@@ -29,9 +29,9 @@ _CALLED = re.compile(r"redis\.call\('([A-Z]+)'")
 #: What scripts ask without changing anything.
 READING = frozenset(
     {
-        *("exists", "get", "hexists", "hget", "hmget", "lrange", "pttl", "strlen"),
-        *("time", "type", "xrange"),
-        *("zcard", "zcount", "zrange", "zrangebyscore", "zrank", "zrevrange", "zscore"),
+        *("exists", "get", "hexists", "hget", "hgetall", "hlen", "hmget", "lrange"),
+        *("pttl", "strlen", "time", "type", "xrange", "zcard", "zcount", "zrange"),
+        *("zrangebyscore", "zrank", "zrevrange", "zscore"),
     }
 )
 _USER = re.compile(r"[^\s\x00-\x1f]{1,128}")
@@ -49,7 +49,7 @@ TO_FILL_IN = ">PASSWORD"
     "--read-only",
     is_flag=True,
     help="For whoever only looks: lock list and show, cron status, history and check, "
-    "counter get and list, fence get.",
+    "counter get and list, fence get, and what of ring changes nothing.",
 )
 @click.option(
     "--server-version",

@@ -28,7 +28,7 @@ def ask(question: Q) -> Op[Reply]:
         return (yield question)
     except Unreachable as exc:
         left = question.timeout - (exc.heard_at - exc.asked_at)
-        if not exc.sent or left < min(question.timeout / 2, SHORTEST_CALL):
+        if not exc.sent or left < question.timeout / 2:
             raise
     return (yield question._replace(timeout=left))
 

@@ -297,18 +297,10 @@ def cron(namespace: str, name: str, timeout: float) -> Cron:
 
 def listing(namespace: str, timeout: float) -> Op[list[tuple[str, Seen]]]:
     """Return every name of *namespace* that was ever run, and what there is of it."""
-    calls = tuple(
-        Call("index_list", (key,), (), timeout) for key in index_keys(namespace)
-    )
-    reply = yield from ask(Pipeline(calls, timeout))
-    members = sorted(text(m) for bucket in inspect.values(reply.value) for m in bucket)
-    found = [
-        cron(namespace, member.removeprefix("cron:"), timeout)
-        for member in members
-        if member.startswith("cron:")
-    ]
-    if not found:
+    names = yield from inspect.listed(index_keys(namespace), "cron:", timeout)
+    if not names:
         return []
+    found = [cron(namespace, name, timeout) for name in names]
     calls = tuple(each._look_call() for each in found)
     reply = yield from ask(Pipeline(calls, timeout))
     answers = zip(found, inspect.values(reply.value), strict=True)

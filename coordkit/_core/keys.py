@@ -64,6 +64,23 @@ class FenceKeys:
     memo: str
 
 
+@dataclass(frozen=True, slots=True)
+class RingKeys:
+    """The keys of one ring.  *staged* and *tomb* are prefixes: a rid completes them."""
+
+    bucket: int
+    points: str
+    nodes: str
+    meta: str
+    log: str
+    packed: str
+    assigned: str
+    loads: str
+    staged: str
+    tomb: str
+    lasting: str
+
+
 def check_name(name: str, what: str = "name") -> str:
     """Return *name* if it can be one: 1 to 512 bytes of UTF-8 without control characters."""
     if not isinstance(name, str):
@@ -146,6 +163,25 @@ def fence_keys(namespace: str, name: str) -> FenceKeys:
 def ids_key(namespace: str, name: str) -> str:
     """Return the key of the ids *name*."""
     return in_bucket(namespace, bucket_of(name), f"ids:{name}")
+
+
+def ring_keys(namespace: str, name: str) -> RingKeys:
+    """Return the keys of the ring *name*, all in its bucket."""
+    bucket = bucket_of(name)
+    at = in_bucket(namespace, bucket, "")
+    return RingKeys(
+        bucket=bucket,
+        points=f"{at}ring.points:{name}",
+        nodes=f"{at}ring.nodes:{name}",
+        meta=f"{at}ring.meta:{name}",
+        log=f"{at}ring.log:{name}",
+        packed=f"{at}ring.packed:{name}",
+        assigned=f"{at}ring.assigned:{name}",
+        loads=f"{at}ring.loads:{name}",
+        staged=f"{at}ring.staged:",
+        tomb=f"{at}tomb:",
+        lasting=f"{at}lasting",
+    )
 
 
 def index_keys(namespace: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import math
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
+from .._core.follow import Copy, Follower, refresh
 from .._core.keeper import Keeper
 from .._core.ops import (
     Call,
@@ -23,6 +24,7 @@ from .._core.ops import (
     ended,
 )
 from ..errors import Unreachable
+from .ending import end
 
 T = TypeVar("T")
 log = logging.getLogger("coordkit")
@@ -30,6 +32,9 @@ log = logging.getLogger("coordkit")
 #: A sleep is looked up from this often: timers stand still while the machine is
 #: suspended, and the clock of the leases does not.
 LONGEST_NAP = 5.0
+#: A follower may be opening its line as it is stopped: to be cancelled there is hard on
+#: redis-py, and harder on uvloop, whose loop then waits at its end for ever.
+PATIENCE = 0.5
 
 
 class AsyncAsking(Protocol):
@@ -61,6 +66,10 @@ class AsyncWaking(Protocol):
 
     def forget(self, rid: str) -> None:
         """Keep no more wakes for *rid*."""
+        ...
+
+    def stir(self, rid: str) -> None:
+        """End the wait for *rid*."""
         ...
 
 
@@ -203,10 +212,8 @@ class KeeperTask(Aio):
 
     async def stop(self) -> None:
         """Let it end."""
-        task, self._stopping = self._task, True
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        self._stopping = True
+        await end(self._task)
         await self._wires.close()
 
     async def _keep(self) -> None:
@@ -233,3 +240,58 @@ class KeeperTask(Aio):
             await asyncio.sleep(0)  # one turn for the others
         self._stirred.clear()
         return self._stopping
+
+
+class FollowerTask(Aio):
+    """The follower's own driver: a task that starts with the first copy."""
+
+    def __init__(
+        self,
+        follower: Follower,
+        wires: AsyncAsking,
+        line: AsyncWaking,
+        clock: Callable[[], float],
+        defer: Callable[[Call, float], None],
+        rid: str,
+    ) -> None:
+        super().__init__(wires, line, clock, defer)
+        self._follower = follower
+        self._rid = rid
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+
+    async def follow(self, copy: Copy) -> None:
+        """Ask about *copy* now, and keep it fresh from then on."""
+        await self.run(refresh(copy))
+        if not self._follower.add(copy):
+            return
+        if self._task is not None:
+            self._line.stir(self._rid)
+            return
+        self._task = asyncio.get_running_loop().create_task(
+            self._follow(), name="coordkit-follower"
+        )
+
+    async def stop(self) -> None:
+        """Let it end after what it is doing, if that ends soon."""
+        self._stopping = True
+        self._line.stir(self._rid)
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=PATIENCE)
+        await end(self._task)
+        self._follower.abandon()  # a task that never began has not done so
+
+    async def _rest(self, until: float) -> bool:
+        await super()._rest(until)
+        return self._stopping
+
+    async def _follow(self) -> None:
+        try:
+            await self.run(self._follower.follow(self._rid))
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            log.exception("the follower has failed: nothing is kept fresh any more")
+            raise
+        finally:
+            self._follower.abandon()

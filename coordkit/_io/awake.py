@@ -18,6 +18,7 @@ from tenacity import (
 from .._core.reply import text
 from ..errors import Unreachable
 from .connect import AsyncSource
+from .ending import end
 from .refusals import NO_ANSWER, coord_error
 from .scripts import pack
 from .stream import Relay, Stream, opened
@@ -56,7 +57,7 @@ class AsyncWakeLine:
         self._confirmed: asyncio.Future[Any]
         self._watch: asyncio.TimerHandle | None = None
         self._heard_at = 0.0
-        self._closed = False
+        self.closed = False
         self._left = asyncio.Event()  # set when nobody waits any more after the end
 
     @property
@@ -92,7 +93,7 @@ class AsyncWakeLine:
             self._listeners[channel].discard(rid)
             if not self._listeners[channel]:
                 del self._listeners[channel]  # a message on it will end it
-        if self._closed and not self._boxes:
+        if self.closed and not self._boxes:
             self._left.set()
 
     async def wait(self, rid: str, timeout: float) -> str | None:
@@ -103,31 +104,31 @@ class AsyncWakeLine:
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await event.wait()
-        if self._closed:
+        if self.closed:
             raise RuntimeError("the session was closed")
         event.clear()
         return self._messages.pop(rid, None)
 
+    def stir(self, rid: str) -> None:
+        """End the wait for *rid*."""
+        self._wake({rid}, None)
+
     async def close(self) -> None:
         """Close the line; who waits is told that the session is closed, and may leave its queue."""
-        self._closed, stream = True, self._stream
+        self.closed, stream = True, self._stream
         self._drop()
         if stream is not None:
             await stream.wait_closed()
-        if self._connecting is not None:
-            self._connecting.cancel()
-            await asyncio.gather(self._connecting, return_exceptions=True)
         if self._boxes:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._timeout):
                     await self._left.wait()
+        await end(self._connecting)
 
     # -- the connection ---------------------------------------------------------------
 
     def _reconnect(self) -> asyncio.Task[None]:
         """Have one task, for all who wait, open the line."""
-        if self._closed:
-            raise RuntimeError("the session was closed")
         if self._connecting is None or self._connecting.done():
             self._connecting = asyncio.create_task(
                 self._connect(), name="coordkit-wake"

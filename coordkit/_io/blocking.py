@@ -6,9 +6,10 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import Any, TypeVar
 
+from .._core.follow import Copy, Follower, refresh
 from .._core.keeper import Keeper
 from .._core.ops import (
     Call,
@@ -197,3 +198,52 @@ class KeeperThread(Blocking):
             self._stirred.wait(None if math.isinf(left) else min(left, LONGEST_NAP))
         self._stirred.clear()
         return self._stopping
+
+
+class FollowerThread(Blocking):
+    """The follower's own driver: a daemon thread that starts with the first copy."""
+
+    def __init__(
+        self,
+        follower: Follower,
+        wires: Asking,
+        line: WakeLine,
+        clock: Callable[[], float],
+        defer: Callable[[Call, float], None],
+        rid: str,
+    ) -> None:
+        super().__init__(wires, line, clock, defer)
+        self._follower = follower
+        self._rid = rid
+        self._lock = Lock()
+        self._thread: Thread | None = None
+
+    def follow(self, copy: Copy) -> None:
+        """Ask about *copy* now, and keep it fresh from then on."""
+        self.run(refresh(copy))
+        if not self._follower.add(copy):
+            return
+        with self._lock:
+            if self._thread is not None:
+                self._line.stir(self._rid)
+                return
+            self._thread = Thread(
+                target=self._follow, name="coordkit-follower", daemon=True
+            )
+            self._thread.start()
+
+    def stop(self, timeout: float) -> None:
+        """Wait for its end, once its line is closed."""
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    def _follow(self) -> None:
+        try:
+            self.run(self._follower.follow(self._rid))
+        except BaseException:
+            if self._line.closed:
+                return  # under it: so it ends
+            log.exception("the follower has failed: nothing is kept fresh any more")
+            raise
+        finally:
+            self._follower.abandon()

@@ -9,28 +9,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
-import secrets
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import aclosing, nullcontext, suppress
 from typing import Any, TypeVar
 
 from .._core import inspect, lock
+from .._core.follow import Follower
 from .._core.inspect import LockInfo
 from .._core.keeper import Keeper
 from .._core.keys import wake_prefix
-from .._core.lanes import Lanes
 from .._core.lock import Claim, LockLease
 from .._core.ops import Call, Op
-from .._core.regress import Highest
-from ..errors import CoordError, Reason
-from . import clock, fork
-from .aio import Aio, KeeperTask
+from .._core.ring_local import LocalRing
+from ..errors import CoordError, StaleRing
+from . import clock
+from .aio import Aio, FollowerTask, KeeperTask
 from .awake import AsyncWakeLine
-from .blocking import Blocking, KeeperThread
+from .blocking import Blocking, FollowerThread, KeeperThread
 from .cluster import AsyncClusterWires, ClusterWires
+from .common import Common, check_same
 from .connect import AsyncSource, Source
 from .line import Line
 from .wake import WakeLine
@@ -41,96 +40,10 @@ L = TypeVar("L", bound=LockLease)
 log = logging.getLogger("coordkit")
 
 
-class _Common:
-    """What both flavours know without asking anybody."""
-
-    keeper: Keeper
-
-    def __init__(self, namespace: str, named: str | None, timeout: float) -> None:
-        self.namespace = namespace
-        self.timeout = timeout
-        self.closed = False
-        self.identity = ""
-        self._named = named
-        self._highest = Highest()
-        #: the same object for ever, so that in a fork nobody uses the parent's
-        self.lanes = Lanes()
-        self._of_parents: list[Any] = []
-        self._start()
-        fork.born_again(self)
-
-    def _start(self) -> None:
-        """Take an id and connections of one's own."""
-        self._id = secrets.token_hex(8)
-        self.lanes.restart(self._id)
-        self.identity = self._named or fork.process_identity(self._id)
-        self._connect(wake_prefix(self.namespace) + self._id)
-
-    def _connect(self, channel: str) -> None:
-        raise NotImplementedError
-
-    def _parts(self) -> tuple[Any, ...]:
-        raise NotImplementedError
-
-    def after_fork(self) -> None:
-        """In a child process: leave all to the parent, and start anew."""
-        for lease in self.keeper.orphans():
-            # Nobody is told: who watches is the parent's too.
-            lease._ended = lease._ended or Reason.FORKED
-        # Kept, for what nobody refers to is closed: and it is the parent's.
-        self._of_parents.append(self._parts())
-        self._start()
-
-    def rid(self, claim: Claim) -> str:
-        """Return a new request id: the session's half, a random half, the mode."""
-        return f"{self._id}{os.urandom(8).hex()}{claim.mode}"
-
-    def listener(self) -> str:
-        """Return a new id to listen under."""
-        return self._id + os.urandom(8).hex()
-
-    def acquiring(
-        self,
-        claim: Claim,
-        rid: str,
-        new: Callable[[Claim, str, int, float, float], L],
-        *,
-        timeout: float | None,
-        queue: bool,
-    ) -> Op[L | None]:
-        """Return the operation that takes a lock, to be run alone or as a part of another."""
-        floor = self._highest.so_far(claim.keys.bucket)
-
-        def make(token: int, asked_at: float, lasts: float) -> L:
-            self._highest.check(claim.name, claim.keys.bucket, token, floor)
-            lease = new(claim, rid, token, asked_at, lasts)
-            if self.keeper.add(lease, asked_at):
-                self._stir()
-            return lease
-
-        return lock.acquire(
-            claim,
-            rid,
-            make,
-            now=clock.now(),
-            timeout=timeout,
-            queue=queue,
-            listening=self._listening(),
-        )
-
-    def _listening(self) -> bool:
-        raise NotImplementedError
-
-    def _stir(self) -> None:
-        raise NotImplementedError
-
-    def _check_open(self) -> None:
-        if self.closed:
-            raise RuntimeError("the session is closed")
-
-
-class Engine(_Common):
+class Engine(Common):
     """For threads."""
+
+    _guard = threading.Lock
 
     def __init__(
         self, source: Source, namespace: str, named: str | None, timeout: float
@@ -143,13 +56,21 @@ class Engine(_Common):
         self._wires = self._way()
         self._line = WakeLine(source, channel, self.timeout, now)
         self.keeper = Keeper(
-            guard=threading.Lock(),
+            guard=self._guard(),
             draw=random.random,
             ceiling=self.timeout,
             scatter=source.clustered,
         )
         self._keeping = KeeperThread(self.keeper, self._way(), self._line, now)
         self._io = Blocking(self._wires, self._line, now, self._defer)
+        self._following = FollowerThread(
+            Follower(guard=self._guard()),
+            self._wires,
+            self._line,
+            now,
+            self._defer,
+            self.rid(),
+        )
 
     def _way(self) -> Wires | ClusterWires:
         if self.source.clustered:
@@ -157,7 +78,7 @@ class Engine(_Common):
         return Wires(self.source.route, self.timeout)
 
     def _parts(self) -> tuple[Any, ...]:
-        return self._wires, self._line, self._keeping, self._io
+        return self._wires, self._line, self._keeping, self._io, self._following
 
     def run(self, op: Op[T]) -> T:
         """Drive an operation."""
@@ -170,7 +91,8 @@ class Engine(_Common):
         io = self._io
         for told in io.stream(op):
             yield told
-            _check_same(io, self._io)
+            self._check_open()
+            check_same(io, self._io)
 
     def _listening(self) -> bool:
         return self._line.ready
@@ -231,16 +153,27 @@ class Engine(_Common):
         )
         return _broken(seen, reason)
 
+    def load(self, local: LocalRing) -> None:
+        """Ask for a ring now, and keep it fresh from then on."""
+        self._check_open()
+        self._following.follow(local)
+
+    def _load_first(self, local: LocalRing) -> None:
+        self.load(local)
+
     def close(self) -> None:
         """Close every connection; what is still held ends by its ttl."""
         self.closed = True
         self._keeping.stop(self.timeout)
         self._line.close()
+        self._following.stop(self.timeout)
         self._wires.close()
 
 
-class AsyncEngine(_Common):
+class AsyncEngine(Common):
     """For tasks."""
+
+    _guard = nullcontext
 
     def __init__(
         self, source: AsyncSource, namespace: str, named: str | None, timeout: float
@@ -255,13 +188,21 @@ class AsyncEngine(_Common):
         self._wires = self._way()
         self._line = AsyncWakeLine(source, channel, self.timeout, now)
         self.keeper = Keeper(
-            guard=nullcontext(),
+            guard=self._guard(),
             draw=random.random,
             ceiling=self.timeout,
             scatter=source.clustered,
         )
         self._keeping = KeeperTask(self.keeper, self._way(), self._line, now)
         self._io = Aio(self._wires, self._line, now, self._defer)
+        self._following = FollowerTask(
+            Follower(guard=self._guard()),
+            self._wires,
+            self._line,
+            now,
+            self._defer,
+            self.rid(),
+        )
 
     def _way(self) -> Line | AsyncClusterWires:
         if self.source.clustered:
@@ -269,7 +210,8 @@ class AsyncEngine(_Common):
         return Line(self.source.route, self.timeout)
 
     def _parts(self) -> tuple[Any, ...]:
-        return self._wires, self._line, self._keeping, self._io, self._end
+        parts = (self._wires, self._line, self._keeping, self._io, self._following)
+        return (*parts, self._end)
 
     # These three return the driver's own coroutine: a frame less to wake a task through.
 
@@ -287,7 +229,8 @@ class AsyncEngine(_Common):
         async with aclosing(io.stream(op)) as telling:
             async for told in telling:
                 yield told
-                _check_same(io, self._io)
+                self._check_open()
+                check_same(io, self._io)
 
     def _check_loop(self) -> None:
         loop = asyncio.get_running_loop()
@@ -347,6 +290,15 @@ class AsyncEngine(_Common):
         )
         return _broken(seen, reason)
 
+    async def load(self, local: LocalRing) -> None:
+        """Ask for a ring now, and keep it fresh from then on."""
+        self._check_open()
+        self._check_loop()
+        await self._following.follow(local)
+
+    def _load_first(self, local: LocalRing) -> None:
+        raise StaleRing(local.name, "it has not been asked for: await refresh() first")
+
     async def close(self) -> None:
         """Close every connection; what is still held ends by its ttl."""
         self.closed = True
@@ -359,13 +311,9 @@ class AsyncEngine(_Common):
             yield
         finally:
             await self._keeping.stop()
+            await self._following.stop()
             await self._line.close()
             await self._wires.close()
-
-
-def _check_same(before: object, now: object) -> None:
-    if before is not now:
-        raise RuntimeError("this was begun in the process that forked this one")
 
 
 def _broken(seen: LockInfo | None, reason: str) -> LockInfo | None:

@@ -84,7 +84,7 @@ class WakeLine:
         #: the thread that reads, or connects, for all; its leadership ends with its frame
         #: at the latest, should it be interrupted before it can step down
         self._leader: Callable[[], _Leading | None] = _nobody
-        self._closed = False
+        self.closed = False
         self._left = Event()  # set when nobody waits any more after the end
         self._round = 0  # counts the connections: after each, wakes may be missing
         self._heard_at = 0.0
@@ -129,7 +129,7 @@ class WakeLine:
                 if not self._listeners[channel]:
                     del self._listeners[channel]
             deaf = len(self._tuned) > 1 and not self._boxes
-            if self._closed and not self._boxes:
+            if self.closed and not self._boxes:
                 self._left.set()
         if deaf:
             self._drop()  # what nobody reads would pile up at the server
@@ -142,7 +142,7 @@ class WakeLine:
         try:
             while True:
                 left = until - self._clock()
-                if self._closed:
+                if self.closed:
                     raise RuntimeError("the session was closed")
                 with self._lock:
                     message, box.message = box.message, None
@@ -164,10 +164,14 @@ class WakeLine:
         finally:
             box.waiting = False
 
+    def stir(self, rid: str) -> None:
+        """End the wait for *rid*."""
+        self._wake({rid}, None)
+
     def close(self) -> None:
         """Close the line; who waits is told that the session is closed, and may leave its queue."""
         with self._lock:
-            self._closed = True
+            self.closed = True
             waiting = bool(self._boxes)
         self._drop()
         if waiting:
@@ -224,7 +228,7 @@ class WakeLine:
         except (rx.RedisError, *NO_ANSWER):
             self._drop()
         except BaseException:
-            closed = self._closed  # under us: redis-py then fails in its own ways
+            closed = self.closed  # under us: redis-py then fails in its own ways
             self._drop()  # interrupted in the middle of a message, perhaps
             if not closed:
                 raise

@@ -37,7 +37,10 @@ def environment(server: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-_PACKAGES = ("coordkit", "redis", "hiredis", "python-redis-lock", "pottery")
+_PACKAGES = (
+    *("coordkit", "redis", "hiredis", "xxhash"),
+    *("python-redis-lock", "pottery", "uhashring", "tooz", "redis-hashring"),
+)
 
 
 def _version(package: str) -> str | None:

@@ -11,7 +11,7 @@ import pytest
 
 from cli.program import Program
 from cli.traces import MARK
-from coordkit import Session
+from coordkit import Ring, Session
 from support.servers import RedisServer
 
 # A script that runs the tests in its background has them deaf to these; then so would be
@@ -61,3 +61,12 @@ def mark(program: Program) -> str:
     """What every process that a demo starts has in its environment."""
     mark = program.env[MARK] = secrets.token_hex(16)
     return mark
+
+
+@pytest.fixture
+def ring(session: Session) -> Ring:
+    """A small ring of somebody else: three nodes, of which the second has half."""
+    ring = session.ring("shards")
+    ring.create(slots=1024)
+    ring.add({"cache-1": 1.0, "cache-2": 2.0, "cache-3": 1.0})
+    return ring

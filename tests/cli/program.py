@@ -32,6 +32,11 @@ class Ran(NamedTuple):
     err: str
 
     @property
+    def words(self) -> list[list[str]]:
+        """The lines of its output, word by word."""
+        return [line.split() for line in self.out.splitlines()]
+
+    @property
     def objects(self) -> list[dict[str, Any]]:
         """The lines of its output, each an object of JSON."""
         return [json.loads(line) for line in self.out.splitlines()]

@@ -99,6 +99,26 @@ def test_a_reader_sees_and_changes_nothing(
         reader.lock("y").try_acquire()
 
 
+def test_a_reader_looks_up_a_ring_and_does_not_change_it(
+    program: Program, admin: redis.Redis, guarded: RedisServer
+) -> None:
+    root = f"redis://root:pw@{HOST}:{guarded.port}/0"
+    url = granted(program, admin, guarded, "--read-only")
+    asked = ("--url", url, "--namespace", "shop")
+    with Session(root, namespace="shop") as session:
+        ring = session.ring("cache")
+        ring.add({"a": 1.0, "b": 2.0})
+        assert program.run("ring", "list", *asked).code == 0
+        assert program.run("ring", "owner", "cache", "k", *asked).code == 0
+        assert program.run("ring", "plan", "cache", "--add", "c", *asked).code == 0
+        for verb in ("nodes", "stats", "verify", "export", "plot"):
+            assert program.run("ring", verb, "cache", *asked).code == 0, verb
+        assert program.run("ring", "diff", "cache", "0", *asked).code == 0
+        assert program.run("ring", "add", "cache", "c", *asked).code == 77
+        assert program.run("ring", "delete", "cache", "--yes", *asked).code == 77
+        assert [node.name for node in ring.nodes()] == ["a", "b"]
+
+
 def test_every_command_of_the_scripts_is_in_it_and_no_other() -> None:
     called = {c.lower() for script in SCRIPTS.values() for c, _ in script.calls()}
     assert scripted() == called

@@ -35,6 +35,10 @@ def walk(
 
 COMMANDS = dict(walk(root))
 LOCK_VERBS = "run acquire renew release check list show wait revoke break"
+RING_VERBS = (
+    "create add remove reweight delete list nodes owner stats plot plan apply diff "
+    "watch verify export import simulate"
+)
 each_command = pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 
 
@@ -49,6 +53,8 @@ def test_there_are_the_commands_that_are_promised() -> None:
         ("ids", "next"),
         ("fence",),
         *(("fence", verb) for verb in ("check", "set", "get")),
+        ("ring",),
+        *(("ring", verb) for verb in RING_VERBS.split()),
         ("cron",),
         *(("cron", verb) for verb in ("run", "status", "history", "check")),
         ("doctor",),
@@ -101,7 +107,13 @@ def imported(program: Program, *args: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "args",
-    [["--help"], ["lock", "--help"], ["lock", "run", "--help"], ["demo", "--help"]],
+    [
+        ["--help"],
+        ["lock", "--help"],
+        ["lock", "run", "--help"],
+        ["ring", "--help"],
+        ["demo", "--help"],
+    ],
 )
 def test_help_imports_nothing_heavy(program: Program, args: list[str]) -> None:
     heavy = {"redis", "coordkit", "hiredis", "tenacity", "asyncio", "email", "logging"}
@@ -228,6 +240,11 @@ def test_every_error_of_the_library_has_a_code() -> None:
         "IdRegression": 69,
         "NoLeader": 1,
         "EmptyRing": 1,
+        "NoNode": 1,
+        "RingChanged": 75,
+        "StaleRing": 69,
+        "DamagedRing": 78,
+        "Overloaded": 75,
         "KeyConflict": 78,
         "Unsupported": 78,
         "Refused": 69,

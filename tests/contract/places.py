@@ -40,6 +40,19 @@ class Place:
         """Have the server lose all its data."""
         self.raw.flushall()
 
+    def dump(self, key: str) -> Any:
+        """Return what is stored at *key*, byte by byte; None if nothing is."""
+        kind = self.raw.type(key)
+        read: dict[str, Any] = {
+            "none": lambda _: None,
+            "string": self.raw.dump,
+            "hash": self.raw.hgetall,
+            "zset": lambda key: self.raw.zrange(key, 0, -1, withscores=True),
+            "list": lambda key: self.raw.lrange(key, 0, -1),
+            "stream": self.raw.xrange,
+        }
+        return read[kind](key)
+
     def enqueue(self, lock: AsyncLock, *rids: str, alive: float) -> None:
         """Put waiters into the queue by hand, alive for so many seconds from now on."""
         keys, ends = keys_of(lock), time.time() + alive

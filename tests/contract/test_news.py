@@ -48,9 +48,7 @@ class Board:
                     yield word.decode()
 
         subject = Subject(self.channel, ask, read)
-        return stream(
-            session, observe(subject, session._engine.listener(), every=every)
-        )
+        return stream(session, observe(subject, session._engine.rid(), every=every))
 
 
 async def promptly(telling: Any, expected: Any) -> None:
@@ -173,10 +171,16 @@ async def test_a_closed_session_lets_go(
     api: Api, place: Place, namespace: str, board: Board
 ) -> None:
     session = api.session(place.where(api), namespace=namespace)
-    later = api.start(anext(board.watch(session)))
+    watching = board.watch(session)
+
+    async def to_the_end() -> None:
+        async for news in watching:
+            assert isinstance(news, Suspended), "it was about to ask"
+
+    later = api.start(to_the_end())
     await heard(api, place, board)
     await session.close()
-    with pytest.raises(RuntimeError, match="session was closed"):
+    with pytest.raises(RuntimeError, match=r"session (was|is) closed"):
         await later
     with pytest.raises(RuntimeError, match="session is closed"):
         await anext(board.watch(session))

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from coordkit._core import inspect, lock
+from coordkit._core import inspect, lock, ring, ring_load, ring_write
 from coordkit._core.counter import Tally
 from coordkit._core.cron import Begun, Due, Plan, cron
 from coordkit._core.fence import Guard
@@ -17,20 +17,32 @@ from coordkit._core.keys import fence_keys, lock_keys
 from coordkit._core.lanes import REMEMBERED_MS, Lanes
 from coordkit._core.lock import LockLease
 from coordkit._core.ops import Call, Listen, Op, Pipeline, Wait
+from coordkit._core.ring_history import RingDiff, diff
+from coordkit._core.ring_node import Node, node_record
+from coordkit._core.ring_read import read_call
+from coordkit._core.ring_snapshot import pack
+from coordkit._core.ring_verify import verify
+from coordkit._core.ring_write import RingChange
 from coordkit._core.runs import Seen
 from coordkit._core.ticks import Every, Turn
 from coordkit.errors import (
     CoordError,
+    EmptyRing,
     KeyConflict,
     LeaseLost,
     OutOfBounds,
+    Overloaded,
     Overtaken,
     Reason,
+    Refused,
+    RingChanged,
     StaleToken,
     Unreachable,
 )
+from core import rings
 from core.lua import SCRIPTS, place
 from core.props import BUSY, ENDS, RID, TAKEN, TOKEN, a_claim, a_lease, wanting
+from core.rings import RING, a_writer
 from core.script import Line, Stage
 
 KEYS = lock_keys("ns", "jobs")
@@ -106,6 +118,29 @@ OTHERWISE: dict[str, dict[str, Any]] = {
     "fence_read": {"limit": 10},
 }
 
+OLD = rings.a_ring(3)
+MADE = rings.made_up(OLD, add={"n3": 1.0})
+#: So many points that they are laid ready beside the old ones.
+LARGE = rings.made_up(rings.bare(slots=8192), add={f"n{i}": 1.0 for i in range(9)})
+OF_RINGS = VALUES | {
+    "birth": rings.BIRTH,
+    "version": OLD.version,
+    "packed": pack(MADE.new),
+    "channel": "ck:1:ns:news:ring:jobs",
+    "member": "ring:jobs",
+    "change": '{"add":["n3"]}',
+    "moved": 256,
+    "moves": ring_write.moves_text(MADE.moves),
+    "ready": 0,
+    "seen": f"{rings.BIRTH} {OLD.version}",
+    "whole": 1,
+    "first": "-inf",
+    "last": "+inf",
+    "key": b"user:42",
+    "fine": 0xDC1FE,  # its hash begins so
+    "c": "1.25",
+}
+
 
 def last_call(op: Op[Any], *lines: Line) -> Call:
     """The script that *op* calls after these lines."""
@@ -160,6 +195,22 @@ def calls() -> list[Call]:
         last_call(a_counter().set(6, token=TOKEN)),
         last_call(a_counter().value()),
         last_call(ids_taken()),
+        *calls_of_rings(),
+    ]
+
+
+def calls_of_rings() -> list[Call]:
+    drawn = ring_write.points_of(MADE)
+    return [
+        ring_write.commit_call(RING, RID, "me", MADE, drawn),
+        next(ring_write.stage_calls(RING, RID, LARGE.new)),
+        read_call(RING, OLD),
+        last_call(diff(RING, OLD.version, None)),
+        last_call(verify(RING), ("ring_read", rings.whole(OLD))),
+        last_call(ring.delete(RING, RID)),
+        last_call(ring_load.assign(RING, "user:42", 1.25)),
+        last_call(ring_load.release(RING, "user:42", RID)),
+        last_call(ring_load.loads(RING)),
     ]
 
 
@@ -188,10 +239,28 @@ def test_every_key_stands_where_the_header_says(call: Call) -> None:
 
 @each_call
 def test_every_argument_stands_where_the_header_says(call: Call) -> None:
-    said = positions(call.script, "ARGV", len(call.args))
+    given = call.args
     values = VALUES | OTHERWISE.get(call.script, {})
-    expected = {n: values[word] for n, word in said.items()}
-    assert dict(enumerate(call.args, 1)) == expected
+    if call.script.startswith("ring_"):
+        values = OF_RINGS | {"lists": lengths(call)}
+    if call.script in LISTS:
+        given = given[: len(SCRIPTS[call.script].described("ARGV"))]
+    said = positions(call.script, "ARGV", len(given))
+    assert dict(enumerate(given, 1)) == {n: values[word] for n, word in said.items()}
+
+
+#: They take as many arguments more as there are.
+LISTS = {"ring_commit", "ring_stage"}
+
+
+def lengths(call: Call) -> str:
+    """How long the lists are that follow in a commit; and they must be these."""
+    gone, come, _ = ring_write.points_of(MADE)
+    flat = [x for point in come for x in point]
+    if call.script == "ring_commit":
+        assert call.args[12:14] == ("birth", rings.BIRTH)
+        assert call.args[32:] == ("n3", node_record(Node("n3")), *gone, *flat)
+    return f"20 2 0 {len(gone)} {len(flat)}"
 
 
 # -- what is answered --------------------------------------------------------------
@@ -206,6 +275,7 @@ class Word(NamedTuple):
     #: the type of the result or of the error, or the reason of a loss
     means: Any
     then: tuple[Line, ...] = ()
+    before: tuple[Line, ...] = ()
 
     @property
     def word(self) -> str:
@@ -249,6 +319,8 @@ def of_locks(kind: str) -> list[Word]:
 
 
 def of_others() -> list[Word]:
+    held: Line = ("lock_info", HELD)
+
     def admitting() -> Op[Any]:
         return FENCE.check(7)
 
@@ -277,10 +349,10 @@ def of_others() -> list[Word]:
         Word("lock_info", [b"free", 1], looking, None),
         Word("lock_info", HELD, looking, LockInfo),
         Word("lock_info", SHARED, looking, LockInfo),
-        Word("lock_break", [b"broken"], breaking, LockInfo),
-        Word("lock_break", [b"not held"], breaking, None),
-        Word("lock_revoke", [b"asked"], revoking, LockInfo),
-        Word("lock_revoke", [b"not held"], revoking, None),
+        Word("lock_break", [b"broken"], breaking, LockInfo, (), (held,)),
+        Word("lock_break", [b"not held"], breaking, None, (), (held,)),
+        Word("lock_revoke", [b"asked"], revoking, LockInfo, (), (held,)),
+        Word("lock_revoke", [b"not held"], revoking, None, (), (held,)),
     ]
 
 
@@ -326,7 +398,67 @@ def of_counts() -> list[Word]:
 
 #: A shard is not there: the first is seen to, then it is made.
 ADDED_AT_LAST: tuple[Line, ...] = (("counter_add", [b"added", b"0"]),) * 2
-WORDS = [*of_locks("lock"), *of_locks("share"), *of_others(), *of_counts()]
+
+
+def of_rings() -> list[Word]:
+    seen: Line = ("ring_read", rings.whole(OLD))
+    log = [b"log", rings.meta(OLD), []]
+    parts = len(list(ring_write.stage_calls(RING, RID, LARGE.new)))
+    staged: list[Line] = [("ring_stage", [b"staged", 0])] * (parts - 1)
+
+    def committing() -> Op[Any]:
+        return ring.commit(RING, MADE, a_writer())
+
+    def reading() -> Op[Any]:
+        return ring.read(RING, OLD)
+
+    def history() -> Op[Any]:
+        return diff(RING, OLD.version, None)
+
+    def deleting() -> Op[Any]:
+        return ring.delete(RING, RID)
+
+    def assigning() -> Op[Any]:
+        return ring_load.assign(RING, "user:42", 1.25)
+
+    def releasing() -> Op[Any]:
+        return ring_load.release(RING, "user:42", RID)
+
+    return [
+        Word("ring_commit", rings.committed(MADE.new), committing, RingChange),
+        Word("ring_commit", [b"changed", b"9"], committing, RingChanged),
+        Word("ring_commit", [b"unready"], committing, Refused),
+        Word(
+            "ring_stage",
+            [b"staged", 0],
+            lambda: ring.commit(RING, LARGE, a_writer()),
+            RingChange,
+            (*staged, ("ring_commit", rings.committed(LARGE.new))),
+        ),
+        Word("ring_read", rings.SAME, reading, ring.Seen),
+        Word("ring_read", rings.whole(OLD), reading, ring.Seen),
+        Word("ring_read", rings.NONE, reading, None),
+        Word("ring_log", log, history, RingDiff),
+        Word("ring_log", rings.NONE, history, EmptyRing),
+        Word(
+            "ring_points",
+            [b"points", rings.BIRTH.encode(), b"1", []],
+            lambda: verify(RING),
+            list,
+            (("ring_log", log), ("index_list", [])),
+            (seen,),
+        ),
+        Word("ring_delete", [b"deleted"], deleting, bool),
+        Word("ring_delete", rings.NONE, deleting, bool),
+        Word("ring_assign", [b"assigned", b"n1"], assigning, str),
+        Word("ring_assign", [b"overloaded", 8, b"9"], assigning, Overloaded),
+        Word("ring_assign", rings.NONE, assigning, EmptyRing),
+        Word("ring_release", [b"released", b"n1"], releasing, str),
+        Word("ring_release", [b"free"], releasing, None),
+    ]
+
+
+WORDS = [*of_locks("lock"), *of_locks("share"), *of_others(), *of_counts(), *of_rings()]
 
 
 def test_every_word_of_every_script_is_known_here() -> None:
@@ -341,9 +473,7 @@ def test_every_word_means_what_it_should(word: Word) -> None:
     first: Line = (word.script, word.answer)
     if word.script == "counter_set":
         first = (Pipeline, [word.answer])
-    lines: list[Line] = [first, *word.then]
-    if word.script in {"lock_break", "lock_revoke"}:
-        lines.insert(0, ("lock_info", HELD))
+    lines: list[Line] = [*word.before, first, *word.then]
     assert meaning(word.op(), lines) is word.means
 
 

@@ -25,6 +25,8 @@ from coordkit._core.keys import (
     index_keys,
     lasting_keys,
     lock_keys,
+    news_channel,
+    ring_keys,
     wake_prefix,
 )
 
@@ -122,6 +124,30 @@ def test_golden_keys() -> None:
     assert lock_keys("default", "jobs").bucket == 0xB0
     assert lock_keys("A.b_c-9", "}{").lock == "ck:1:A.b_c-9:{44}:lock:}{"
     assert wake_prefix("default") == "ck:1:default:wake:"
+
+
+def test_golden_keys_of_a_ring() -> None:
+    assert dataclasses.asdict(ring_keys("default", "jobs")) == {
+        "bucket": 0xB0,
+        "points": "ck:1:default:{b0}:ring.points:jobs",
+        "nodes": "ck:1:default:{b0}:ring.nodes:jobs",
+        "meta": "ck:1:default:{b0}:ring.meta:jobs",
+        "log": "ck:1:default:{b0}:ring.log:jobs",
+        "packed": "ck:1:default:{b0}:ring.packed:jobs",
+        "assigned": "ck:1:default:{b0}:ring.assigned:jobs",
+        "loads": "ck:1:default:{b0}:ring.loads:jobs",
+        "staged": "ck:1:default:{b0}:ring.staged:",
+        "tomb": "ck:1:default:{b0}:tomb:",
+        "lasting": "ck:1:default:{b0}:lasting",
+    }
+    assert news_channel("default", "ring", "a:b") == "ck:1:default:news:ring:a:b"
+
+
+def test_what_lasts_is_listed_beside_what_expires() -> None:
+    lasting = lasting_keys("ns")
+    assert len(set(lasting)) == BUCKETS
+    assert lasting[10] == "ck:1:ns:{0a}:lasting"
+    assert not set(lasting) & set(index_keys("ns"))
 
 
 def test_a_bucket_is_two_hexadecimal_digits() -> None:

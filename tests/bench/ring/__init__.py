@@ -1,0 +1,1 @@
+"""Rings: lookups, batches, building, movement, balance, and what Redis feels of a change."""
