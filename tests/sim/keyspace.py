@@ -1,9 +1,9 @@
 """
 The keys of a simulated Redis: values, their ends, and how numbers are spelled.
 
-Strings are ``bytes``, hashes ``dict``, lists ``list``, sorted sets `ZSet`, streams `Stream`.
-A key ends when the clock has *passed* its instant, as in Redis; time stands still while a
-script runs.
+Strings are ``bytes``, hashes ``dict``, lists ``list``, sorted sets `ZSet`, streams
+`Stream`.  A key ends when the clock has *passed* its instant, as in Redis; time stands
+still while a script runs.
 """
 
 from __future__ import annotations

@@ -314,9 +314,7 @@ MUTANTS = [
     Mutant(
         "fence compares the wrong way",
         "rough",
-        lambda: edited(
-            "fence_check", ("token < tonumber(seen)", "token > tonumber(seen)")
-        ),
+        lambda: edited("fence_check", (") < tonumber(seen)", ") > tonumber(seen)")),
     ),
     Mutant(
         "slots not counted",

@@ -23,7 +23,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from sim.commands import COMMANDS, Status
+from sim.commands import COMMANDS, Command, Status
 from sim.keyspace import Keyspace, ScriptBug, ServerError, spell
 from sim.lists import LISTS
 from sim.lua import machine
@@ -32,7 +32,7 @@ from sim.zcommands import ZCOMMANDS
 
 __all__ = ["ScriptBug", "ServerError", "Store"]
 
-_KNOWN: dict[bytes, Callable[..., Any]] = COMMANDS | LISTS | STREAMS | ZCOMMANDS
+_KNOWN: dict[bytes, Command] = COMMANDS | LISTS | ZCOMMANDS | STREAMS
 
 LONGEST_TUPLE = 1000
 """A longer list goes to Lua as a table: it would not fit on Lua's stack."""
@@ -148,9 +148,8 @@ class Store:
         return None, b"ok", reply
 
     def _item(self, item: Any) -> Any:
-        """An item of a list, as Lua sees it."""
         if isinstance(item, list):
-            return self._machine.table([self._item(inner) for inner in item])
+            return self._machine.table([self._item(each) for each in item])
         return False if item is None else item
 
     def _bug(self, text: str) -> Any:
