@@ -18,7 +18,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from ..errors import CoordError, KeyConflict, LeaseLost, Reason, Unreachable
-from .asking import SHORTEST_CALL, ask, insist
+from .asking import SHORTEST_CALL, ask, insist, insisted
 from .inspect import listed
 from .keys import GroupKeys, check_name, group_keys, index_keys, news_channel
 from .lease import Clock, Lease, Renewal, State, believed_until
@@ -192,8 +192,9 @@ def join(
     """
     asking = _joining(circle, record, rid, 1, replace=replace)
     call = Call(*asking, call_timeout(circle.ttl, circle.timeout))
+    loose = False
     try:
-        reply = yield from insist(call, circle.ttl)
+        reply, loose = yield from insisted(call, circle.ttl)
         word = text(reply.value[0][0])
         if word != "joined":
             raise _not_joined(circle, record.identity, word)
@@ -206,8 +207,10 @@ def join(
         return make(number(reply.value[0][1]), reply.asked_at)
     except GeneratorExit:
         raise  # the driver is gone: there is nobody to ask
-    except KeyConflict:
-        raise  # refused before anything was written
+    except KeyConflict as cause:
+        if loose:  # refused before anything was written, but an earlier question may arrive
+            yield from _undo(cause, circle, rid, record.identity, now)
+        raise
     except BaseException as cause:
         yield from _undo(cause, circle, rid, record.identity, now)
         raise
