@@ -17,10 +17,8 @@ from bisect import bisect
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -31,7 +29,7 @@ from faults.chaos import Chaos, Crew
 from faults.crew import TTL
 from faults.network import QUESTION, SUBSCRIBE, asks
 from faults.ruler import Ruler
-from faults.tellers import Order
+from faults.tellers import orders
 from faults.torture import FAULTS
 from faults.verdict import PATIENCE
 from support.history import Event, no_overlap, now, progress, read, tokens_rise
@@ -88,19 +86,7 @@ def _torture(variety: str, seconds: float, at: Path, seed: int) -> Counter[str]:
         )
         proxy = stack.enter_context(Proxy(server.port))
 
-        def order(place: int, name: str) -> dict[str, Any]:
-            told = Order(
-                flavour="sync" if place % 2 else "async",
-                process=name,
-                seed=seed,
-                url=(proxy if place < PROCESSES - 2 else server).url,
-                namespace=NAMESPACE,
-                history=str(at / f"{name}.jsonl"),
-                stop=str(stop),
-                hands=2,
-            )
-            return asdict(told)
-
+        order = orders(at, proxy.url, server.url, seed, NAMESPACE, PROCESSES)
         crew = Crew(PROCESSES, candidates.work, order, at / "test.jsonl")
         stack.callback(crew.close)
         until(lambda: len(list(at.glob("*.jsonl"))) > PROCESSES, timeout=20)
