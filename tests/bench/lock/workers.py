@@ -9,23 +9,16 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from . import contestants as who
 from .contestants import Contestant
 from .grants import Grant
 
+#: Makes somebody who takes and gives a name, at a server's URL; it stands in a module.
 Maker = Callable[[str, str], Contestant]
-#: Who hands over.  pottery is not among them: its waiters poll as redis-py's do.
-MAKERS: dict[str, Maker] = {
-    who.FLOOR: who.Blpop,
-    who.OURS: who.Ours,
-    who.REDIS_PY: who.redis_py,
-    who.REDIS_LOCK: who.redis_lock,
-}
 NAME = "bench:handover"
 #: How long the word to start takes to reach all: seconds, and seconds for each.
 _HEADSTART = (0.05, 0.001)
@@ -62,11 +55,11 @@ class Workers:
             self._pipes.append(ours)
             self._processes.append(process)
 
-    def open(self, contestants: Sequence[str]) -> None:
-        """Have every worker make ready to be each of *contestants*."""
-        for contestant in contestants:
+    def open(self, makers: Mapping[str, Maker]) -> None:
+        """Have every worker make ready to be each of them."""
+        for order in makers.items():
             for pipe in self._pipes:
-                pipe.send(contestant)
+                pipe.send(order)
             self._answers()
 
     def turn(
@@ -127,8 +120,9 @@ def _work(url: str, index: int, pipe: Connection[Any, Any]) -> None:
         if isinstance(order, Turn):
             pipe.send(_take_part(opened[order.contestant], order, index))
             continue
-        opened[order] = MAKERS[order](url, NAME)
-        pipe.send(order)
+        name, maker = order
+        opened[name] = maker(url, NAME)
+        pipe.send(name)
     for contestant in opened.values():
         contestant.close()
 
