@@ -18,7 +18,8 @@ from itertools import pairwise
 from coordkit._core.claim import Claim, Options, lock_options
 from coordkit._core.fence import Guard
 from coordkit._core.keeper import Keeper
-from coordkit._core.keys import guard_key
+from coordkit._core.keys import fence_keys
+from coordkit._core.lanes import Lanes
 from coordkit._core.lock import LockLease, acquire, release
 from coordkit.errors import CoordError, StaleToken
 from sim.world import Client, Faults, Scenario, World
@@ -237,7 +238,8 @@ def _work(client: Client, ledger: Ledger, lease: LockLease) -> Scenario[None]:
             return
         asked = client.world.now
         try:
-            yield from Guard("r", guard_key(NAMESPACE, "r"), 2.0).check(lease.token)
+            fence = Guard("r", fence_keys(NAMESPACE, "r"), Lanes(), 2.0)
+            yield from fence.check(lease.token)
         except StaleToken:
             ledger.refused += 1
         else:
