@@ -3,6 +3,7 @@ A service that refuses who comes too late: an ASGI middleware around `Gate`.
 
 Run it, and write to it with a lower token than before::
 
+    pip install starlette uvicorn
     python examples/fenced_service.py 8001
     curl -X PUT localhost:8001 -H 'Fencing-Token: 34' -d 100      # 200
     curl -X PUT localhost:8001 -H 'Fencing-Token: 33' -d 90       # 409: it is stale

@@ -3,6 +3,7 @@ A web service in several processes, one of which does the background work.
 
 Run it three times, and ask any of them::
 
+    pip install starlette uvicorn
     python examples/web_leader.py 8001        # and 8002, and 8003
     curl localhost:8001
 
