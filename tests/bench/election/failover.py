@@ -73,7 +73,8 @@ def _crashes(maker: who.Maker, url: str, name: str, sizes: Sizes) -> list[float]
         killed: list[int] = []
         for pair in pairs:
             time.sleep(random.uniform(0, sizes.ttl / 3 / len(pairs)))
-            killed.append(pair.leader.kill())
+            killed.append(time.monotonic_ns())
+            pair.leader.kill()
         return [
             (pair.successor.acting() - instant) / 1e6
             for pair, instant in zip(pairs, killed, strict=True)

@@ -13,8 +13,8 @@ from coordkit import Died, Joined, Left, Members, Session
 from coordkit._core.members import GroupEvent
 from support.servers import RedisServer
 
+from ..forked import Forked
 from ..report import OURS, Bar, Report, Row
-from .candidates import Process
 from .sizes import Sizes
 
 NAME = "bench:group"
@@ -70,12 +70,13 @@ def _quiet(server: RedisServer, seconds: float) -> tuple[float, float]:
 
 def _death(processes: list[_Members], victim: int) -> list[float]:
     """Return after how many ms each of the others had seen all members of one process die."""
-    instant = processes[victim].kill()
+    instant = time.monotonic_ns()
+    processes[victim].kill()
     others = [each for index, each in enumerate(processes) if index != victim]
     return [(each.sees_death_of(victim) - instant) / 1e6 for each in others]
 
 
-class _Members(Process):
+class _Members(Forked):
     """A process with its share of the members, which watches the whole group."""
 
     def __init__(self, url: str, index: int, sizes: Sizes) -> None:
@@ -84,14 +85,13 @@ class _Members(Process):
 
     def sees_all(self) -> None:
         """Wait until it has told that all members of all processes are there."""
-        while self.tells()[0] != "all":
+        while self.told()[0] != "all":
             pass
 
     def sees_death_of(self, index: int) -> int:
         """Return when the last member of a process had died for it, in ns."""
-        told = self.tells()
-        while told[0] != index:
-            told = self.tells()
+        while (told := self.told())[0] != index:
+            pass
         instant: int = told[1]
         return instant
 
