@@ -208,7 +208,8 @@ def join(
     except GeneratorExit:
         raise  # the driver is gone: there is nobody to ask
     except KeyConflict as cause:
-        if loose:  # refused before anything was written, but an earlier question may arrive
+        # It was refused before anything was written; but an earlier question may arrive.
+        if loose:
             yield from _undo(cause, circle, rid, record.identity, now)
         raise
     except BaseException as cause:
