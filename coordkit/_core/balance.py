@@ -206,8 +206,10 @@ class Balance:
         doubted = {*ejected} | {
             holder for holder, each in known.members.items() if each.suspicion >= limit
         }
-        changed = old.shape != known.shape or doubted != self._doubted
-        if changed or self._counting:
+        others = old.shape != known.shape or doubted != self._doubted
+        if others:
+            self._loads.others()
+        if others or self._counting:
             self._tables.clear()
         self._doubted = doubted
 

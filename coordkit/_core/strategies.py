@@ -40,20 +40,19 @@ class Loads:
     How busy members are: what they have reported, and what was given to them since.
 
     A pick counts as *cost*, until it is done or the member reports another load: that has
-    it in it.  When somebody joins, counting begins anew for all: one who was never picked
-    would get all picks.
+    it in it.
     """
 
     def __init__(self, cost: float) -> None:
         self.cost = cost
         self._members: Mapping[str, MemberInfo] = {}
         self._taken: dict[str, float] = {}
+        #: whether picks are ever done, as far as is told
+        self._end = False
 
     def look(self, members: Mapping[str, MemberInfo]) -> None:
         """Take in what they have reported."""
         before, self._members = self._members, members
-        if members.keys() - before.keys():
-            self._taken.clear()
         for holder in [*self._taken]:
             if holder not in members or members[holder].load != before[holder].load:
                 del self._taken[holder]
@@ -64,8 +63,19 @@ class Loads:
 
     def done(self, holder: str) -> None:
         """Count it no longer."""
+        self._end = True
         left = self._taken.get(holder, 0.0) - self.cost
         self._taken[holder] = max(0.0, left)
+
+    def others(self) -> None:
+        """
+        Take note that others than before may be picked.
+
+        Where nobody says when picks are done, counting begins anew for all: else one that
+        was not picked for a while would get every pick, until it has caught up.
+        """
+        if not self._end:
+            self._taken.clear()
 
     def of(self, holder: str) -> float:
         """Return how busy it is, in what it has reported."""
