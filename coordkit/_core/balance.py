@@ -39,8 +39,8 @@ Strategy: TypeAlias = Literal[
     "random", "round_robin", "weighted", "least_loaded", "two_choices", "ring"
 ]
 Outcome: TypeAlias = Literal["ok", "failed"]
-STRATEGIES: tuple[str, ...] = get_args(Strategy)
-OUTCOMES: tuple[str, ...] = get_args(Outcome)
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 #: These go by load.
 COUNTING = frozenset({"least_loaded", "two_choices", "ring"})
 

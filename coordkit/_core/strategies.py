@@ -179,29 +179,30 @@ class LeastLoaded(Table):
     """The one whose load is the least part of its capacity; of several, in turn."""
 
     def __init__(self, members: Sequence[MemberInfo], loads: Loads, draw: Draw) -> None:
-        self._holders = {each.holder for each in members}
         self._loads = loads
-        self._draw = draw
+        #: when the load of each was another last: of equal ones the first is next
+        self._turns = {each.holder: draw() for each in members}
+        self._last = 1
         self._fill()
 
     def _fill(self) -> None:
-        share, draw = self._loads.share, self._draw
-        self._heap = [(share(holder), draw(), holder) for holder in self._holders]
+        share, turns = self._loads.share, self._turns
+        self._heap = [(share(holder), turn, holder) for holder, turn in turns.items()]
         heapify(self._heap)
-        self._last = 1
 
     def pick(self, at: int) -> str:  # noqa: ARG002 - means nothing here
-        heap, share = self._heap, self._loads.share
-        while heap[0][0] != share(heap[0][2]):
+        heap, turns = self._heap, self._turns
+        while heap[0][1] != turns[heap[0][2]]:
             heappop(heap)  # true no longer; what is true was added
         return heap[0][2]
 
     def changed(self, holder: str) -> None:
-        if holder not in self._holders:
+        if holder not in self._turns:
             return
         self._last += 1
+        self._turns[holder] = self._last
         heappush(self._heap, (self._loads.share(holder), self._last, holder))
-        if len(self._heap) > STALE * (len(self._holders) + STALE):
+        if len(self._heap) > STALE * (len(self._turns) + STALE):
             self._fill()
 
 

@@ -228,6 +228,21 @@ def test_of_several_least_loaded_in_turn() -> None:
     assert firsts == set("abcde")
 
 
+@pytest.mark.parametrize("cost", [0.0, 1.0])
+def test_of_several_least_loaded_in_turn_when_each_pick_is_done_at_once(
+    cost: float,
+) -> None:
+    given = members(*[1.0] * 3)
+    loads = loads_of(given, cost)
+    table, found = LeastLoaded(given, loads, zero), ""
+    for _ in range(60):
+        found += taken(table, loads)
+        loads.done(f"r{ord(found[-1]) - 97}")
+        table.changed(f"r{ord(found[-1]) - 97}")
+    assert found == found[:3] * 20
+    assert set(found) == set("abc")
+
+
 def test_the_least_loaded_when_picks_are_done() -> None:
     given = members(1, 1, 1)
     loads = loads_of(given)
