@@ -7,6 +7,7 @@ worked out beforehand is, when the group changes.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect, bisect_left
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -85,11 +86,6 @@ class Loads:
         """Return the same, to what it can do; to its weight, if it has not said that."""
         member = self._members[holder]
         return self.of(holder) / (member.capacity or member.weight)
-
-    def full(self, holder: str) -> bool:
-        """Whether it has as much as it can do."""
-        capacity = self._members[holder].capacity
-        return capacity is not None and self.of(holder) >= capacity
 
 
 class Table:
@@ -251,28 +247,37 @@ class Affinity(Table):
         ]
         whole = fsum(each.weight for each in members)
         self._bounds = {each.holder: c * each.weight / whole for each in members}
+        self._capacities = {
+            each.holder: math.inf if each.capacity is None else each.capacity
+            for each in members
+        }
         self._loads = loads
         self._load = {holder: loads.of(holder) for holder in allowed}
         self._sum = fsum(self._load.values())
 
     def pick(self, at: int) -> str:
-        points, loads = self._points, self._loads
-        begin = bisect_left(points, at & ~INDEX)
-        most = self._sum + loads.cost
+        points = self._points
+        begin = bisect_left(points, at & ~INDEX) - len(points)  # below 0: from its end
+        first = self._holders[points[begin] & INDEX]
+        if first is not None and self._has_room(first):  # nearly always
+            return first
         met: dict[str, None] = {}
         for n in range(begin, begin + len(points)):
-            holder = self._holders[points[n % len(points)] & INDEX]
+            holder = self._holders[points[n] & INDEX]
             if holder is None or holder in met:
                 continue
-            # Sums of floats: nobody may be refused for a rounding of all.
-            fair = self._load[holder] < self._bounds[holder] * most
-            if fair and not loads.full(holder):
+            if self._has_room(holder):
                 return holder
             met[holder] = None
             if len(met) == len(self._load):
                 break
         # Capacities may be such that nobody's fair share has room: then those alone count.
-        return next((h for h in met if not loads.full(h)), next(iter(met)))
+        free = (h for h in met if self._load[h] < self._capacities[h])
+        return next(free, next(iter(met)))
+
+    def _has_room(self, holder: str) -> bool:
+        load, most = self._load[holder], self._sum + self._loads.cost
+        return load < self._bounds[holder] * most and load < self._capacities[holder]
 
     def changed(self, holder: str) -> None:
         if holder in self._load:
