@@ -93,25 +93,33 @@ class LocalGroup:
 
     def take(self, value: Any, asked_at: float, heard_at: float) -> None:
         """Take in the answer to a question of *asked_at*; an error may stand in its place."""
+        found = self._read(value)
         with self.guard:
             if asked_at < self._seen_at:
                 return  # asked before, heard after: what we know is newer
             self._seen_at = heard_at
             self.deadline = asked_at + self.max_staleness
             self._why = ""
-            if isinstance(value, CoordError):
-                self._refuse(value)
-                return
             try:
-                self._adopt(looked(self.name, value), asked_at)
+                if isinstance(found, CoordError):
+                    raise found
+                self._adopt(found, asked_at)
             except CoordError as exc:
-                self._refuse(exc)
+                self._known, self._error = None, exc
+                self._begin()
 
     def expire(self, now: float, why: str) -> None:
         """Answer no more, if what is known is too old at *now*; it is asked right after."""
         self._now = now
         if now >= self.deadline:
             self.deadline, self._why = 0.0, why
+
+    def _read(self, value: Any) -> Looked | CoordError:
+        """Return what an answer says: nobody who picks is kept waiting for that."""
+        try:
+            return value if isinstance(value, CoordError) else looked(self.name, value)
+        except CoordError as exc:
+            return exc
 
     def _adopt(self, found: Looked, asked_at: float) -> None:
         watching = self._watching
@@ -128,16 +136,11 @@ class LocalGroup:
             self._whole_at = asked_at
             self.every = _every(members)
 
-    def _refuse(self, error: CoordError) -> None:
-        self._known, self._error = None, error
-        self._begin()
-
     def _begin(self) -> None:
         """Ask for all of them next time."""
         self._watching = Watching(self.name)
         #: when all members were asked for
         self._whole_at = -math.inf
-        self._shape += 1
 
 
 def _follows(found: Looked, watching: Watching) -> bool:

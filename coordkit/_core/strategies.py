@@ -29,8 +29,9 @@ BEGINNINGS = 64
 #: Points of a member of mean weight on the ring of a strategy: what one has too many keys
 #: by, 1 in √64 or so, the bound on its load takes away.
 POINTS = 64
-#: The low bits of a point are the index of its member: so sorting need not look at pairs.
-INDEX_BITS = 20
+#: A point is the first 33 bits of a hash, and the index of its member in 20 bits more: so
+#: that it is one float, exactly, and many of them are sorted in a moment.
+FLOAT_BITS, INDEX_BITS = 53, 20
 INDEX = (1 << INDEX_BITS) - 1
 #: A heap of this many times its members holds mostly what is true no longer.
 STALE = 4
@@ -257,13 +258,13 @@ class Affinity(Table):
 
     def pick(self, at: int) -> str:
         points = self._points
-        begin = bisect_left(points, at & ~INDEX) - len(points)  # below 0: from its end
-        first = self._holders[points[begin] & INDEX]
+        begin = bisect_left(points, _point(at)) - len(points)  # below 0: from its end
+        first = self._holders[int(points[begin]) & INDEX]
         if first is not None and self._has_room(first):  # nearly always
             return first
         met: dict[str, None] = {}
         for n in range(begin, begin + len(points)):
-            holder = self._holders[points[n] & INDEX]
+            holder = self._holders[int(points[n]) & INDEX]
             if holder is None or holder in met:
                 continue
             if self._has_room(holder):
@@ -294,18 +295,23 @@ def _points_of(members: Sequence[MemberInfo]) -> tuple[tuple[str, int], ...]:
     )
 
 
+def _point(hash_: int) -> float:
+    """Return where a hash falls."""
+    return float(hash_ >> (64 - FLOAT_BITS) & ~INDEX)
+
+
 @lru_cache(maxsize=4)
-def _drawn(counts: tuple[tuple[str, int], ...]) -> list[int]:
+def _drawn(counts: tuple[tuple[str, int], ...]) -> list[float]:
     """Return the points of all, each with the index of whose it is, in order."""
-    found: list[int] = []
+    found: list[float] = []
     for index, (identity, count) in enumerate(counts):
-        found += [point | index for point in _points(identity, count)]
+        found += [point + index for point in _points(identity, count)]
     found.sort()  # what each has is in order already: so that is quick
     return found
 
 
 @lru_cache(maxsize=4096)
-def _points(identity: str, count: int) -> list[int]:
+def _points(identity: str, count: int) -> list[float]:
     """Return the points of one: point i is the XXH64 of ``"<identity>|<i>"``."""
-    points = (xxh64_intdigest(f"{identity}|{i}".encode()) for i in range(count))
-    return sorted(point & ~INDEX for point in points)
+    hashes = (xxh64_intdigest(f"{identity}|{i}".encode()) for i in range(count))
+    return sorted(map(_point, hashes))
