@@ -98,21 +98,19 @@ class LocalGroup:
             if asked_at < self._seen_at:
                 return  # asked before, heard after: what we know is newer
             self._seen_at = heard_at
-            self.deadline = asked_at + self.max_staleness
-            self._why = ""
             try:
                 if isinstance(found, CoordError):
                     raise found
                 self._adopt(found, asked_at)
             except CoordError as exc:
-                self._known, self._error = None, exc
+                self._error = exc  # told when what is known is too old
                 self._begin()
 
     def expire(self, now: float, why: str) -> None:
         """Answer no more, if what is known is too old at *now*; it is asked right after."""
         self._now = now
         if now >= self.deadline:
-            self.deadline, self._why = 0.0, why
+            self.deadline, self._why = 0.0, why  # also of a session that is closed
 
     def _read(self, value: Any) -> Looked | CoordError:
         """Return what an answer says: nobody who picks is kept waiting for that."""
@@ -132,6 +130,7 @@ class LocalGroup:
         members = dict(watching._members)
         self._shape += before != [*map(_place, members.values())]
         self._known, self._error = Known(members, self._shape), None
+        self.deadline, self._why = asked_at + self.max_staleness, ""
         if found.members is not None:
             self._whole_at = asked_at
             self.every = _every(members)

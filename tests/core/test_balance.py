@@ -190,6 +190,8 @@ def test_what_is_known_too_long_ago_picks_nobody() -> None:
     play.members("b")
     assert play.picks() == "b"
     play.local.take(KeyConflict("another kind"), play.now, play.now)
+    play.pick()
+    play.now += 30.0
     with pytest.raises(KeyConflict):
         play.pick()
 

@@ -209,18 +209,32 @@ def test_what_is_too_old_is_not_told() -> None:
         (changes((6, {"what": "left", "rid": "r9"})), KeyConflict),
     ],
 )
-def test_an_error_stands_in_the_place_of_members(
+def test_an_error_is_told_when_what_is_known_is_too_old(
     answer: Any, error: type[CoordError]
 ) -> None:
     group = a_group()
     took(group, two(), 100.0)
-    took(group, answer, 100.1)
+    took(group, answer, 101.0)
+    assert group.asked
+    assert names(group, 129.9) == ["a", "b"]
     for _ in range(2):
         with pytest.raises(error):
-            group.known(100.1)
-    assert asked(group, 100.2) == ALL
-    took(group, two(), 100.2)
-    assert names(group, 100.2) == ["a", "b"]
+            group.known(130.0)
+    assert asked(group, 130.0) == ALL
+    took(group, two(), 130.0)
+    assert names(group, 130.0) == ["a", "b"]
+    took(group, changes(joined(6, "r3", "c", 9)), 130.1)
+    assert names(group, 130.1) == ["a", "b", "c"]
+
+
+def test_an_error_is_told_at_once_when_nothing_is_known() -> None:
+    group = a_group()
+    took(group, NotPermitted("no"), 100.0)
+    assert group.asked
+    with pytest.raises(NotPermitted):
+        group.known(100.0)
+    took(group, two(), 100.1)
+    assert names(group, 100.1) == ["a", "b"]
 
 
 def test_after_a_fork_nothing_is_known() -> None:
