@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from ..errors import CoordError, StaleGroup
 from .group import Circle
-from .members import Looked, MemberInfo, Watching, looked
+from .members import Changed, GroupEvent, Looked, MemberInfo, Members, Watching, looked
 from .ops import Call
 
 #: A member that falls silent is suspect in the last quarter of its ttl: it is looked ten
@@ -124,11 +124,12 @@ class LocalGroup:
         if found.members is None and not _follows(found, watching):
             self._whole_at = -math.inf
             return
-        before = [*map(_place, watching._members.values())]
-        for _ in watching.news(found):
-            pass
+        before: Mapping[str, MemberInfo] = {}
+        if self._known is not None:
+            before = self._known.members
+        differs = [_differs(event, before) for event in watching.news(found)]
         members = dict(watching._members)
-        self._shape += before != [*map(_place, members.values())]
+        self._shape += any(differs)
         self._known, self._error = Known(members, self._shape), None
         self.deadline, self._why = asked_at + self.max_staleness, ""
         if found.members is not None:
@@ -148,6 +149,17 @@ def _follows(found: Looked, watching: Watching) -> bool:
     return watching.birth in (0, found.birth) and [
         version for version, _ in found.changes
     ] == [*range(after, after + len(found.changes))]
+
+
+def _differs(event: GroupEvent, before: Mapping[str, MemberInfo]) -> bool:
+    """Whether tables that were made for those who were there *before* no longer fit."""
+    match event:
+        case Members():
+            return [*map(_place, event)] != [*map(_place, before.values())]
+        case Changed(member, _, old):
+            return _place(member) != _place(old)
+        case _:
+            return True
 
 
 def _place(member: MemberInfo) -> tuple[Any, ...]:

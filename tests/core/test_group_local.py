@@ -214,17 +214,19 @@ def test_an_error_is_told_when_what_is_known_is_too_old(
 ) -> None:
     group = a_group()
     took(group, two(), 100.0)
-    took(group, answer, 101.0)
+    took(group, answer, 100.1)
     assert group.asked
+    assert asked(group, 100.2) == ALL, "not what is new since what could not be read"
     assert names(group, 129.9) == ["a", "b"]
     for _ in range(2):
         with pytest.raises(error):
             group.known(130.0)
-    assert asked(group, 130.0) == ALL
     took(group, two(), 130.0)
     assert names(group, 130.0) == ["a", "b"]
     took(group, changes(joined(6, "r3", "c", 9)), 130.1)
     assert names(group, 130.1) == ["a", "b", "c"]
+    with pytest.raises(StaleGroup):
+        group.known(160.1)
 
 
 def test_an_error_is_told_at_once_when_nothing_is_known() -> None:
