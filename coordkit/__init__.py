@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     )
     from ._io.loss import AsyncLost, Lost
     from .async_session import AsyncSession
+    from .balancer import AsyncBalancer, Balancer
     from .counter import AsyncCounter, Counter
     from .election import AsyncElection, Election
     from .errors import (
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
         LockTimeout,
         NoCandidate,
         NoLeader,
+        NoMember,
         NoNode,
         NotAllAdded,
         NotHeld,
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
         Reason,
         Refused,
         RingChanged,
+        StaleGroup,
         StaleRing,
         StaleToken,
         Unreachable,
@@ -122,6 +125,7 @@ else:
         ),
         "._io.loss": ("AsyncLost", "Lost"),
         ".async_session": ("AsyncSession",),
+        ".balancer": ("AsyncBalancer", "Balancer"),
         ".counter": ("AsyncCounter", "Counter"),
         ".election": ("AsyncElection", "Election"),
         ".errors": (
@@ -136,6 +140,7 @@ else:
             "LockTimeout",
             "NoCandidate",
             "NoLeader",
+            "NoMember",
             "NoNode",
             "NotAllAdded",
             "NotHeld",
@@ -146,6 +151,7 @@ else:
             "Reason",
             "Refused",
             "RingChanged",
+            "StaleGroup",
             "StaleRing",
             "StaleToken",
             "Unreachable",
@@ -182,6 +188,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Acquiring",
+    "AsyncBalancer",
     "AsyncCounter",
     "AsyncElection",
     "AsyncFence",
@@ -197,6 +204,7 @@ __all__ = [
     "AsyncRing",
     "AsyncSession",
     "AsyncTerm",
+    "Balancer",
     "Candidate",
     "Changed",
     "CoordError",
@@ -238,6 +246,7 @@ __all__ = [
     "Move",
     "NoCandidate",
     "NoLeader",
+    "NoMember",
     "NoNode",
     "Node",
     "NodeShare",
@@ -261,6 +270,7 @@ __all__ = [
     "RingInfo",
     "RingStats",
     "Session",
+    "StaleGroup",
     "StaleRing",
     "StaleToken",
     "State",

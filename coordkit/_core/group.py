@@ -32,6 +32,8 @@ M = TypeVar("M", bound="MemberLease")
 
 #: A straggler of a request that has left may still sit in a stalled server's socket.
 LEFT_MS = 60_000
+#: A sequence that nobody went on with for a day begins anew.
+IDLE_MS = 86_400_000
 #: Lost for these reasons, a member joins again by itself.
 RETURNS = frozenset({Reason.EXPIRED, Reason.EVICTED, Reason.DATA_LOST})
 
@@ -56,6 +58,12 @@ class Circle:
         """Return all members."""
         reply = yield from ask(self._look_call())
         return members_of(self.name, reply.value)
+
+    def turn(self) -> Op[int]:
+        """Take the next turn of all who pick; one whose answer was lost is left out."""
+        call = Call("group_turn", (self.keys.turn,), (IDLE_MS,), self.timeout)
+        reply = yield from ask(call)
+        return number(reply.value[1])
 
     def subject(self) -> Subject:
         """Return what is watched: first all members, then every change."""

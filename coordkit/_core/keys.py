@@ -49,6 +49,7 @@ class GroupKeys:
     group: str
     alive: str
     log: str
+    turn: str
     tomb: str
     fence: str
     index: str
@@ -186,6 +187,7 @@ def group_keys(namespace: str, name: str) -> GroupKeys:
         group=f"{at}group:{name}",
         alive=f"{at}group.alive:{name}",
         log=f"{at}group.log:{name}",
+        turn=f"{at}group.turn:{name}",
         tomb=f"{at}tomb:",
         fence=f"{at}fence",
         index=f"{at}index",
