@@ -11,6 +11,8 @@ class Exit(IntEnum):
     OK = 0
     #: a question was answered *no*
     NO = 1
+    #: nobody leads
+    VACANT = 3
     USAGE = 64
     #: Redis gave no answer, or refused
     UNREACHABLE = 69
@@ -39,6 +41,7 @@ class Exit(IntEnum):
 MEANINGS = {
     Exit.OK: "yes",
     Exit.NO: "no",
+    Exit.VACANT: "nobody leads",
     Exit.USAGE: "usage",
     Exit.UNREACHABLE: "Redis unreachable",
     Exit.BUG: "bug",

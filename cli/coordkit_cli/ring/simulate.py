@@ -9,10 +9,10 @@ import click
 
 from .._exit import Exit, Failure
 from .._options import common
-from .._output import data, json_line, printable
+from .._output import data, json_line, printable, table
 from .._settings import Settings
 from ._name import sensible
-from ._told import balance, percent, table
+from ._told import balance, percent
 
 if TYPE_CHECKING:
     from coordkit._core.ring_snapshot import Snapshot
