@@ -23,6 +23,8 @@ from ._settings import Settings
 PROGRAM = "coordkit"
 COMMANDS = {
     "lock": (".lock:lock", "Locks: run commands under them, see who holds them."),
+    "leader": (".leader:leader", "Elections: run commands where one leads, see who."),
+    "group": (".group:group", "Groups: be a member while a command runs, see who is."),
     "counter": (".counter:counter", "Counters: add to them, read them, list them."),
     "ids": (".ids:ids", "Ids: numbers that nobody else gets."),
     "fence": (".fence:fence", "Fences: write only for the newest holder."),
