@@ -104,6 +104,7 @@ class Page:
         ours = asyncio.current_task()
         self._open[ours] = None
         if len(self._open) > MOST and (oldest := next(iter(self._open))):
+            del self._open[oldest]
             oldest.cancel()
         try:
             async with asyncio.timeout(PATIENCE):
@@ -116,7 +117,7 @@ class Page:
         except asyncio.CancelledError:
             pass  # others want to be answered, too
         finally:
-            del self._open[ours]
+            self._open.pop(ours, None)
             writer.close()
 
     async def _answered(self, reader: asyncio.StreamReader) -> bytes:
