@@ -33,7 +33,7 @@ COMMANDS = {
     "cron": (".cron:cron", "Run each tick of a crontab on one host of several."),
     "doctor": (".doctor:doctor", "Say what this Redis guarantees, and what to mend."),
     "acl": (".acl:acl", "Print the access list that is enough for one namespace."),
-    "demo": (".demo:demo", "Watch three processes share one lock, in ten seconds."),
+    "demo": (".demo:demo", "Watch three processes share a lock, in some ten seconds."),
     "version": (".version:version", "Show the versions of coordkit and its parts."),
 }
 
