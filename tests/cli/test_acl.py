@@ -146,7 +146,7 @@ def test_a_reader_sees_who_leads_and_asks_nobody_to_resign(
         for words in (("status", "x"), ("history", "x"), ("list",)):
             ran = program.run("leader", *words, *asked)
             assert (ran.code, str(term.token) in ran.out) == (0, True), words
-        for verb in ("resign", "pause", "resume"):
+        for verb in ("resign", "pause"):
             assert program.run("leader", verb, "x", *asked).code == 77
         term.renew()
 

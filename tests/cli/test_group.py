@@ -109,6 +109,10 @@ def test_an_outage_ends_no_command_and_it_is_listed_again(
             client.flushall()
         until(lambda: names(group) == [before.identity])
         assert len(one.members) == 1
+        said = one.guard.wait_for_output("coordkit: listed in 'g' again")
+        assert "coordkit: not listed in 'g' any more, it joins again: " in said
+        until(lambda: one.state["event"] == "joined")
+        assert one.state["token"] > before.token
         one.guard.sigterm()
         assert one.guard.wait() == 143
         assert names(group) == []

@@ -362,7 +362,7 @@ def test_who_is_unwell_does_not_stand(
     until(lambda: waiting(election))
     well.unlink()  # a candidate that becomes unwell withdraws
     until(lambda: waiting(election, 0))
-    assert "it does not stand for 'x' any more: unhealthy" in one.guard.output()
+    one.guard.wait_for_output("it does not stand for 'x' any more: unhealthy")
 
 
 def test_a_health_command_that_hangs_is_a_failure_and_leaves_nothing(

@@ -91,16 +91,18 @@ def join(
         with guard.interruptible():
             member = _joined(session, name, how.ttl, record)
         guard.events.tell("joined", identity=member.identity, token=member.token)
-        from ._listed import Listed
+        told = {
+            "COORDKIT_GROUP": name,
+            "COORDKIT_IDENTITY": member.identity,
+            "COORDKIT_NAMESPACE": namespace,
+        }
+        if on_lost == "rejoin":
+            from ._listed import Listed
 
-        outcome = guard.run(
-            Listed(member) if on_lost == "rejoin" else member,
-            {
-                "COORDKIT_GROUP": name,
-                "COORDKIT_IDENTITY": member.identity,
-                "COORDKIT_NAMESPACE": namespace,
-            },
-        )
+            listed = Listed(member, guard.events)
+            outcome = guard.run(listed, told, listed.look)
+        else:
+            outcome = guard.run(member, told)
         give_back(guard, member, member.leave)
         raise click.exceptions.Exit(outcome.code)
 

@@ -177,6 +177,8 @@ class Lead:
         """Run the command, and again if that is wanted; return how it ended at last."""
         seen, events, pause = self._seen, self._guard.events, SHORTEST_PAUSE
         while True:
+            if over := self._over(term):
+                return over
             began = now()
             try:
                 outcome = self._guard.run(term, told, lambda: seen.health.unfit)
@@ -189,21 +191,21 @@ class Lead:
             pause = SHORTEST_PAUSE if now() - began > GOOD_RUN else pause
             events.tell("restarting", pause=pause)
             events.say(f"{_told(outcome)}; it is run again in {pause:g}s", level=1)
-            over = self._paused(term, pause)
-            if over is not None:
-                return over
+            self._rest(term, pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    def _paused(self, term: Term, pause: float) -> Outcome | None:
-        """Wait; return why the command is not to be run again, if so."""
+    def _over(self, term: Term) -> Outcome | None:
+        """Return why the command is not to be run, if so."""
+        if why := self._seen.health.unfit:
+            return _LOST._replace(cause=Cause.RECALLED, why=why)
+        return None if term.held else _LOST
+
+    def _rest(self, term: Term, pause: float) -> None:
+        """Wait for so long, or until the command is not to be run again."""
         until = now() + pause
         with self._guard.interruptible():
-            while (left := until - now()) > 0:
-                if why := self._seen.health.unfit:
-                    return _LOST._replace(cause=Cause.RECALLED, why=why)
-                if term.lost.wait(min(left, SHORTEST_PAUSE)):
-                    return _LOST
-        return None
+            while (left := until - now()) > 0 and not self._over(term):
+                term.lost.wait(min(left, SHORTEST_PAUSE))
 
 
 #: How a command has ended that there was none of.
