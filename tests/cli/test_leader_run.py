@@ -259,6 +259,19 @@ def test_ctrl_c_is_the_end(coordkit: Program, election: Election) -> None:
     assert whys(election) == ["its command was ended by SIGINT"]
 
 
+def test_each_command_has_the_terminal(coordkit: Program, election: Election) -> None:
+    asks = "echo ready-$((1)); read word; echo got-$word; exec sleep 600"
+    with coordkit.terminal(*RUN, *TTL, "-c", asks, "x") as terminal:
+        for word in ("one", "two"):
+            terminal.next("ready-1")
+            terminal.type(f"{word}\n")
+            terminal.next(f"got-{word}")
+            election.revoke()
+        terminal.next("ready-1")
+        terminal.type("\x03")
+        assert terminal.end() == 130
+
+
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_candidate_can_be_interrupted(
     standing: Standing, election: Election, signum: signal.Signals
