@@ -230,7 +230,9 @@ class _Watch:
             if not self._gone:
                 self._look()
             if os.getpid() == 1:
-                _reap_orphans()
+                from ._script import bury_orphans
+
+                bury_orphans()
         return self._outcome()
 
     def _nap(self) -> float:
@@ -378,10 +380,3 @@ def _told(status: int) -> dict[str, Any]:
         return {"signal": signal.Signals(-status).name}
     except ValueError:  # one of the real-time signals, which have no names
         return {"signal": str(-status)}
-
-
-def _reap_orphans() -> None:
-    """As the first process of a container: bury whom nobody else does."""
-    with suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass

@@ -150,6 +150,7 @@ def test_an_identity_that_is_taken_is_75(coordkit: Program, session: Session) ->
     [
         (["g"], "Missing argument 'COMMAND'"),
         (["g", "--zone", "a", "ls"], "coordkit group join --zone a g -- ls"),
+        (["--ttl", "0.04", "g", "true"], "ttl=0.04 is not between"),
         (["--weight", "0", "g", "true"], "weight=0.0 is not between"),
         (["--weight", "nan", "g", "true"], "weight=nan is not between"),
         (["--load", "-1", "g", "true"], "load=-1.0 is not between"),
@@ -185,6 +186,19 @@ def test_explain_shows_the_keys(program: Program) -> None:
     (told,) = program.run(*JOIN, "--explain", "--json", "g").objects
     assert (told["name"], told["ttl"]) == ("g", 10)
     assert told["keys"]["group"] == group_keys("default", "g").group
+    assert list(told["at"]) == ["renew", "renew_by", "end", "free"]
+    stops = ("--on-lost", "stop")
+    (told,) = program.run(*JOIN, *stops, "--explain", "--json", "g").objects
+    assert {"stop", "kill"} < told["at"].keys()
+
+
+def test_a_command_that_runs_on_may_take_its_time_to_end(
+    coordkit: Program, session: Session
+) -> None:
+    long = ("--ttl", "1", "--kill-after", "1h")
+    assert coordkit.run(*JOIN, *long, "g", "true") == (0, "", "")
+    said = coordkit.run(*JOIN, *long, "--on-lost", "stop", "g", "true").refused(78)
+    assert "do not fit into a lease of 1s" in said
 
 
 # -- looking --------------------------------------------------------------------------

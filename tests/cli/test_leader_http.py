@@ -146,10 +146,12 @@ def test_of_two_one_leads_at_every_instant(
 
 
 def test_an_unwell_one_is_told(coordkit: Program, session: Session) -> None:
-    unwell = ("--health-cmd", "exit 3")
+    unwell = ("--health-cmd", "while [ ! -e go ]; do sleep 0.05; done; exit 3")
     with Guarded(
         coordkit, "x", ("true",), *TTL, *unwell, verb=("leader", "run")
     ) as one:
+        assert get(one, "/healthz").code == 200  # nothing is known yet
+        (coordkit.directory / "go").touch()
         why = "unhealthy: the health command has failed, exit 3"
         until(lambda: get(one, "/healthz").object["why"] == why)
         assert get(one, "/healthz").code == 503

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 #: A group's: after a crash its members are listed for so long.
 DEFAULT_TTL = 10.0
+#: Whose command runs on has all the time it wants to end, whatever the ttl is: that of
+#: the guard is long enough for any, and nothing happens when the lease runs out.
+_LONG = 7 * 86_400.0
+_UNENDED: dict[str, Any] = {"on_lost": (0, False), "kill_after": None}
 
 
 @click.command(cls=Runner)
@@ -81,13 +85,15 @@ def join(
     on, and is listed again afterwards. When this program is killed, COMMAND is ended, as
     by `lock run`. Its environment tells it COORDKIT_GROUP and COORDKIT_IDENTITY.
     """
-    record = {**said, "meta": dict(meta), "rejoin": on_lost == "rejoin"}
+    rejoins = on_lost == "rejoin"
+    record = {**said, "meta": dict(meta), "rejoin": rejoins}
     namespace = settings.namespace.value
     if how.explain:
-        _explain(settings, name, how)
+        _explain(settings, name, how._replace(**_UNENDED) if rejoins else how)
         return
     facts = {"name": name, "namespace": namespace}
-    with guarded(settings, how, identity=identity, **facts) as (guard, session):
+    guards = how._replace(ttl=_LONG) if rejoins else how
+    with guarded(settings, guards, identity=identity, **facts) as (guard, session):
         with guard.interruptible():
             member = _joined(session, name, how.ttl, record)
         guard.events.tell("joined", identity=member.identity, token=member.token)
@@ -96,7 +102,7 @@ def join(
             "COORDKIT_IDENTITY": member.identity,
             "COORDKIT_NAMESPACE": namespace,
         }
-        if on_lost == "rejoin":
+        if rejoins:
             from ._listed import Listed
 
             listed = Listed(member, guard.events)
@@ -111,13 +117,13 @@ def _joined(session: Session, name: str, ttl: float, record: dict[str, Any]) -> 
     """Join; 64 if a value cannot be, 75 if another has the identity."""
     from coordkit import KeyConflict
 
-    group = session.group(name, ttl=ttl)
     try:
+        group = session.group(name, ttl=ttl)
         return group.join(**record)
     except ValueError as error:
         raise click.UsageError(printable(str(error))) from None
     except KeyConflict:
-        if (other := group.members().get(session.identity)) is None:
+        if (other := session.group(name).members().get(session.identity)) is None:
             raise
         raise Failure(
             f"{other.identity!r} is a member of {name!r} already: choose another "
@@ -133,4 +139,5 @@ def _explain(settings: Settings, name: str, how: How) -> None:
 
     keys = group_keys(settings.namespace.value, name)
     kinds = ("group", "alive", "log", "index", "fence")
-    explain(settings, how, name, {kind: getattr(keys, kind) for kind in kinds})
+    shown = {kind: getattr(keys, kind) for kind in kinds}
+    explain(settings, how, name, shown, "it is listed no more")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from subprocess import DEVNULL
 from threading import Event, Thread
 from typing import Self
 
-from .._command import SHELL
+from .._script import Script
+
+#: How often it is looked whether a script is to be ended, because all is over.
+LOOK = 0.1
 
 
 class Health:
@@ -36,6 +36,8 @@ class Health:
         self._changed = changed
         #: why it is not to lead; "" while it may
         self.unfit = "" if script is None else "its health is not known yet"
+        #: why it is unwell; "" also while that is not known
+        self.unwell = ""
         self._fit = Event()
         self._over = Event()
         self._thread = Thread(target=self._watch, name="coordkit-health", daemon=True)
@@ -67,7 +69,7 @@ class Health:
             self._over.wait(self._every)
 
     def _become(self, unfit: str) -> None:
-        self.unfit = unfit
+        self.unfit = self.unwell = unfit
         if unfit:
             self._fit.clear()
             self._changed()
@@ -77,24 +79,15 @@ class Health:
     def _asked(self) -> str:
         """Run the script once; return what is wrong, if anything is."""
         try:
-            asked = subprocess.Popen(  # noqa: S603 - what the user has written
-                [SHELL, "-c", self._script or ""],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env=dict(self._environ),
-                process_group=0,
-            )
+            asked = Script(self._script or "", self._environ, DEVNULL)
         except OSError as error:
             return f"the health command cannot be run: {error.strerror}"
         waited = 0.0
         while waited < self._every and not self._over.is_set():
-            nap = min(0.1, self._every - waited)
-            with suppress(subprocess.TimeoutExpired):
-                code = asked.wait(nap)
+            nap = min(LOOK, self._every - waited)
+            code = asked.wait(nap)
+            if code is not None:
                 return f"the health command has failed, exit {code}" if code else ""
             waited += nap
-        with suppress(ProcessLookupError):
-            os.killpg(asked.pid, signal.SIGKILL)
-        asked.wait()
+        asked.kill()
         return f"the health command took longer than {self._every:g}s"

@@ -7,16 +7,12 @@ leader may do belongs into the command.
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
 from typing import Self
 
-from .._command import SHELL
+from .._script import Script
 
 #: A hook that takes longer is killed: those that follow must not come too late.
 LONGEST = 10.0
@@ -64,20 +60,11 @@ class Hooks:
 def _run(script: str, environ: Mapping[str, str]) -> str:
     """Run a script to its end; return what went wrong, if anything did."""
     try:
-        hook = subprocess.Popen(  # noqa: S603 - what the user has written
-            [SHELL, "-c", script],
-            stdin=subprocess.DEVNULL,
-            stdout=2,  # standard output is the command's
-            env=dict(environ),
-            process_group=0,
-        )
+        hook = Script(script, environ, 2)  # standard output is the command's
     except OSError as error:
         return f"cannot be run: {error.strerror}"
-    try:
-        code = hook.wait(LONGEST)
-    except subprocess.TimeoutExpired:
-        with suppress(ProcessLookupError):
-            os.killpg(hook.pid, signal.SIGKILL)
-        hook.wait()
+    code = hook.wait(LONGEST)
+    if code is None:
+        hook.kill()
         return f"was killed after {LONGEST:g}s"
     return f"has failed, exit {code}" if code else ""

@@ -145,9 +145,9 @@ def answer(seen: Seen, path: str) -> Answer:
         case "/leader":
             return Answer(200 if seen.leads else 503, _leader(seen))
         case "/healthz":
-            unfit = seen.health.unfit
-            body = {"v": 1, "healthy": not unfit, "why": unfit}
-            return Answer(503 if unfit else 200, json.dumps(body) + "\n")
+            why = seen.health.unwell
+            body = {"v": 1, "healthy": not why, "why": why}
+            return Answer(503 if why else 200, json.dumps(body) + "\n")
         case "/metrics":
             return Answer(200, "".join(f"{line}\n" for line in metrics(seen)), _METRICS)
         case _:
@@ -179,7 +179,7 @@ def metrics(seen: Seen) -> Iterator[str]:
             "How long it may rely on its term.",
             f"{left:.3f}",
         ),
-        "leader_healthy": ("Whether it may lead.", int(not seen.health.unfit)),
+        "leader_healthy": ("Whether it is well.", int(not seen.health.unwell)),
     }
     counters = {
         "leader_terms_total": ("How often it was elected.", seen.terms),
