@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from enum import IntEnum
 
 
@@ -122,6 +124,15 @@ class Failure(Exception):
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         self.code = code
+
+
+@contextmanager
+def sensible() -> Generator[None]:
+    """Report what the library refuses as wrong usage, in its own words."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise Failure(str(error), Exit.USAGE) from None
 
 
 def kind_of(error: BaseException) -> str | None:

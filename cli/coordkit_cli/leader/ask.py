@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import NoReturn
 
 import click
 
 from .._duration import DURATION
-from .._exit import Exit, Failure
+from .._exit import Exit, Failure, sensible
 from .._name import IDENTITY
 from .._options import common
 from .._output import data, json_line, printable
@@ -21,15 +19,6 @@ from ._told import leader_record, who
 _reason = click.option(
     "--reason", default="", metavar="TEXT", help="Why, for those who read the history."
 )
-
-
-@contextmanager
-def _sensible() -> Generator[None]:
-    """Report what the library refuses as wrong usage, in its own words."""
-    try:
-        yield
-    except ValueError as error:
-        raise click.UsageError(printable(str(error))) from None
 
 
 def _vacant(settings: Settings, name: str) -> NoReturn:
@@ -64,7 +53,7 @@ def resign(settings: Settings, name: str, identity: str | None, reason: str) -> 
 
     if identity is None and os.environ.get("COORDKIT_ELECTION") == name:
         identity = os.environ.get("COORDKIT_IDENTITY") or None
-    with settings.session() as session, _sensible():
+    with settings.session() as session, sensible():
         try:
             leader = session.election(name).revoke(identity=identity, reason=reason)
         except NotHeld as other:
@@ -91,7 +80,7 @@ def transfer(settings: Settings, name: str, identity: str, reason: str) -> None:
     That one must be waiting, and goes before every priority. Exit code 1 when nobody
     leads, or nobody of that identity waits.
     """
-    with settings.session() as session, _sensible():
+    with settings.session() as session, sensible():
         leader = session.election(name).transfer(identity, reason=reason)
     leads = leader.identity == identity
     if settings.as_json:
@@ -123,7 +112,7 @@ def pause(settings: Settings, name: str, lasting: float | None, reason: str) -> 
     Who leads is asked to resign, and hears so with its next renewal. Candidates keep
     their places.
     """
-    with settings.session() as session, _sensible():
+    with settings.session() as session, sensible():
         leader = session.election(name).pause(lasting, reason=reason)
     if settings.as_json:
         led = None if leader is None else leader_record(leader)

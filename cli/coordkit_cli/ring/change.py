@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .._exit import Exit, Failure
+from .._exit import Exit, Failure, sensible
 from .._meta import meta_option
 from .._options import common
 from .._output import data, json_line, printable
 from .._question import agreed
 from .._settings import Settings
-from ._name import NAME, sensible
+from ._name import NAME
 from ._told import say
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .._exit import Exit
+from .._exit import Exit, sensible
 from .._options import common
 from .._output import data, facts, json_line, note, printable, table
 from .._settings import Settings
-from ._name import NAME, sensible
+from ._name import NAME
 from ._told import (
     change_line,
     change_record,

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from .._duration import DURATION
+from .._exit import sensible
 from .._options import common
 from .._output import data, facts, json_line, table
 from .._settings import Settings
-from ._name import NAME, SHARE, WEIGHED, sensible
+from ._name import NAME, SHARE, WEIGHED
 from ._told import balance, flow_rows, percent, plan_record, say
 
 if TYPE_CHECKING:
