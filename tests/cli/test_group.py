@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 
 import pytest
 
-from cli.program import Program
+from cli.program import Program, told
 from coordkit import Group, MemberInfo, Session
 from coordkit._core.keys import group_keys
 from support.groups import PROC, groups
 from support.guards import Guarded, shell
 from support.polling import until
-from support.processes import Child
 from support.servers import RedisServer, free_port
 
 JOIN = ("group", "join")
@@ -220,12 +218,6 @@ def test_members_and_groups_are_listed(
             {"v": 1, "name": "g", "version": 2, "members": 2}
         ]
     assert coordkit.run("group", "list", "g") == (0, "", "")
-
-
-def told(child: Child) -> list[dict[str, object]]:
-    """What it has told so far, in JSON."""
-    lines = child.output().splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def test_watch_tells_each_change_and_each_silence(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Iterator
@@ -11,12 +10,11 @@ from contextlib import contextmanager
 
 import pytest
 
-from cli.program import Program
+from cli.program import Program, told
 from coordkit import Election, LeadershipLost, Session
 from coordkit._core.keys import election_keys
 from coordkit.term import Term
 from support.polling import until
-from support.processes import Child
 from support.servers import RedisServer, free_port
 
 HOSTILE = "\u202eevil"
@@ -140,12 +138,6 @@ def test_history_of_nothing_is_1(coordkit: Program, election: Election) -> None:
 
 
 # -- watching -------------------------------------------------------------------------
-
-
-def told(child: Child) -> list[dict[str, object]]:
-    """What it has told so far, in JSON."""
-    lines = child.output().splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def test_watch_tells_each_change_and_each_silence(

@@ -6,12 +6,14 @@ import json
 import os
 import secrets
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 
 from cli.program import Program
+from cli.test_guard import UNSHARE
 from coordkit import Election, Session
 from coordkit._core.keys import election_keys
 from support.groups import PROC, children, groups, with_variable
@@ -393,6 +395,23 @@ def test_a_health_command_that_hangs_is_a_failure_and_leaves_nothing(
     one.guard.sigterm()
     assert one.guard.wait() == 143
     assert with_variable("TEST_OF_HEALTH", mark) == set()
+
+
+@pytest.mark.skipif(
+    subprocess.run([*UNSHARE, "true"], capture_output=True, check=False).returncode
+    != 0,
+    reason="may not make namespaces",
+)
+def test_the_first_process_of_a_container_hears_of_its_health(
+    coordkit: Program, election: Election
+) -> None:
+    """It buries all that has ended; not before it is told how."""
+    ill = ("--health-cmd", "test ! -e ill", *health()[2:], "--on-lost", "exit")
+    command = ("sh", "-c", "touch ill; exec sleep 600")
+    words = (*RUN, *TTL, *ill, "x", "--", *command)
+    with coordkit.start(*words, under=UNSHARE) as child:
+        assert child.wait(30) == 76
+    assert whys(election) == ["unhealthy: the health command has failed, exit 1"]
 
 
 def test_hooks_are_told_in_order(coordkit: Program, election: Election) -> None:

@@ -10,13 +10,13 @@ costs a socket and holds up nobody.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterator
 from contextlib import suppress
 from threading import Event, Thread
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from .._exit import Exit, Failure
+from .._output import json_line
 
 if TYPE_CHECKING:
     from ._lead import Seen
@@ -136,7 +136,7 @@ class Page:
 
 def problem(text: str) -> str:
     """Return what is wrong, as it is told."""
-    return json.dumps({"v": 1, "error": text}) + "\n"
+    return json_line({"error": text}) + "\n"
 
 
 def answer(seen: Seen, path: str) -> Answer:
@@ -146,8 +146,8 @@ def answer(seen: Seen, path: str) -> Answer:
             return Answer(200 if seen.leads else 503, _leader(seen))
         case "/healthz":
             why = seen.health.unwell
-            body = {"v": 1, "healthy": not why, "why": why}
-            return Answer(503 if why else 200, json.dumps(body) + "\n")
+            body = json_line({"healthy": not why, "why": why})
+            return Answer(503 if why else 200, f"{body}\n")
         case "/metrics":
             return Answer(200, "".join(f"{line}\n" for line in metrics(seen)), _METRICS)
         case _:
@@ -157,7 +157,6 @@ def answer(seen: Seen, path: str) -> Answer:
 def _leader(seen: Seen) -> str:
     term = seen.term
     body = {
-        "v": 1,
         "name": seen.name,
         "namespace": seen.namespace,
         "identity": seen.identity,
@@ -165,7 +164,7 @@ def _leader(seen: Seen) -> str:
         "term": None if term is None else term.token,
         "remaining": 0.0 if term is None else round(term.remaining(), 3),
     }
-    return json.dumps(body) + "\n"
+    return json_line(body) + "\n"
 
 
 def metrics(seen: Seen) -> Iterator[str]:
@@ -185,7 +184,8 @@ def metrics(seen: Seen) -> Iterator[str]:
         "leader_terms_total": ("How often it was elected.", seen.terms),
         "leader_runs_total": ("How often its command was run.", seen.runs),
     }
-    labels = {"name": seen.name, "namespace": seen.namespace, "identity": seen.identity}
+    # Not its identity: each restart would begin new series.
+    labels = {"name": seen.name, "namespace": seen.namespace}
     for kind, group in (("gauge", gauges), ("counter", counters)):
         for name, (told, value) in group.items():
             yield from _head(name, told, kind)
