@@ -53,9 +53,9 @@ def demo(settings: Settings, server: Choice, html: Path | None) -> None:
     Watch three processes share a lock and a leader, in some ten seconds.
 
     They queue for it; the one that has it is killed; another is frozen and comes back
-    too late; and a leader is killed and replaced. It runs on a private server that is
-    gone at the end; or, if --url or the environment names a Redis, there, in a namespace
-    of its own that it cleans up.
+    too late; a leader is killed and replaced; and a node joins a ring. It runs on a
+    private server that is gone at the end; or, if --url or the environment names a
+    Redis, there, in a namespace of its own that it cleans up.
     """
     if server != "auto" and {"url", "url_file"} & settings.options.keys():
         raise Failure(f"--server {server} and --url exclude each other", Exit.USAGE)
@@ -182,10 +182,12 @@ def _play(
 ) -> None:
     from ._demo import server
     from ._demo.acts import FIELD, LOCK, Acts
+    from ._demo.placement import place
 
     acts = Acts(teller, workers, session)
     try:
         acts.play()
+        place(teller, session.ring(LOCK))
     finally:
         if given:
             crew.end_all()

@@ -60,7 +60,7 @@ STORY = [
 
 
 def check_story(events: list[dict[str, Any]]) -> None:
-    """Check that all four acts happened, by their facts."""
+    """Check that all five acts happened, by their facts."""
     assert {event["v"] for event in events} == {1}
     head, *cast = events[:4]
     assert head["event"] == "server"
@@ -69,7 +69,10 @@ def check_story(events: list[dict[str, Any]]) -> None:
     assert (end["event"], end["ok"]) == ("end", True)
     assert end["at"] < 15
     titles = [event for event in events if event["event"] == "act"]
-    assert [title["act"] for title in titles] == [1, 2, 3, 4]
+    assert [title["act"] for title in titles] == [1, 2, 3, 4, 5]
+    (moved,) = [event for event in events if event["event"] == "moved"]
+    assert (moved["node"], moved["keys"], moved["share"]) == ("cache-4", 1000, 0.25)
+    assert 200 < moved["moved"] < 300
     story = [event for event in events if "worker" in event and "act" in event]
     assert [(event["event"], event["worker"]) for event in story] == STORY
     instants = [event["at"] for event in story]
@@ -89,7 +92,7 @@ def check_story(events: list[dict[str, Any]]) -> None:
     assert len(pids) == 3
 
 
-def test_four_acts_on_a_private_redis(
+def test_five_acts_on_a_private_redis(
     program: Program, mark: str, temporary: Path
 ) -> None:
     ran = program.run("demo", "--json")
@@ -103,7 +106,7 @@ def test_four_acts_on_a_private_redis(
     assert list(program.directory.iterdir()) == []
 
 
-def test_four_acts_on_fakeredis(program: Program, mark: str, temporary: Path) -> None:
+def test_five_acts_on_fakeredis(program: Program, mark: str, temporary: Path) -> None:
     ran = program.run("demo", "--json", "--server", "fake")
     assert (ran.code, ran.err) == (0, "")
     check_story(ran.objects)
@@ -114,7 +117,7 @@ def test_four_acts_on_fakeredis(program: Program, mark: str, temporary: Path) ->
     assert list(temporary.iterdir()) == []
 
 
-def test_four_acts_on_a_given_redis_leave_nothing_there(
+def test_five_acts_on_a_given_redis_leave_nothing_there(
     program: Program, server: RedisServer, mark: str
 ) -> None:
     with server.client(db=7) as client:
@@ -147,6 +150,8 @@ def test_people_are_told_what_they_see(program: Program) -> None:
         "looks at its own clock: the lease ended",
         "writes 120 all the same: REFUSED",
         "Act 4: one leads; the leader is killed, and the next one leads",
+        "Act 5: three caches share all keys; a fourth one joins",
+        "all of them to cache-4",
         "Two things take more than a lock.",
     ):
         assert words in text

@@ -1,5 +1,5 @@
 """
-The four acts: what happens, what is said of it, and whether it was as it must be.
+The acts with workers: what happens, what is said of it, and whether it was as it must be.
 
 Every check is on facts: tokens, and instants by the clock that all processes of this
 machine share.
@@ -17,7 +17,7 @@ from coordkit._io.clock import now
 from .crew import PATIENCE, Child, Event, Wrong
 from .tell import Teller
 
-#: Of the lock, of its fence, and of the election: so one command removes their keys.
+#: Of the lock, of its fence, of the election and of the ring: so one command removes their keys.
 LOCK = "the till"
 FIELD = "balance"
 #: Long enough to be seen, short enough to be waited for.

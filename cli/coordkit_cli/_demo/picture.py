@@ -142,7 +142,7 @@ def page(recording: Recording) -> str:
 <style>{_style("page")}</style>
 <main>
 {svg(recording, title)}
-<p>{_text(recording.ending)}</p>
+{_figure(recording)}<p>{_text(recording.ending)}</p>
 <details>
 <summary>Everything that happened, in seconds from the beginning</summary>
 <table>
@@ -155,6 +155,13 @@ def page(recording: Recording) -> str:
 </main>
 </html>
 """
+
+
+def _figure(recording: Recording) -> str:
+    if not recording.figure:
+        return ""
+    caption = recording.morals[max(recording.morals)]
+    return f"<figure>\n{recording.figure}<figcaption>{_text(caption)}</figcaption>\n</figure>\n"
 
 
 def _row(event: Happened) -> str:

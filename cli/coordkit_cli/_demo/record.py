@@ -37,6 +37,8 @@ class Recording:
     cast: list[str] = field(default_factory=list[str])
     acts: list[Act] = field(default_factory=list[Act])
     events: list[Happened] = field(default_factory=list[Happened])
+    #: an SVG: of the act that was last told, and has no time line
+    figure: str = ""
     #: what each act has shown, by its number
     morals: dict[int, str] = field(default_factory=dict[int, str])
     ended_at: float = 0.0

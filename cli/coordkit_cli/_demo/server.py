@@ -20,7 +20,13 @@ from pathlib import Path
 from typing import Literal
 
 from coordkit import CoordError, Session
-from coordkit._core.keys import election_keys, fence_keys, history_key, lock_keys
+from coordkit._core.keys import (
+    election_keys,
+    fence_keys,
+    history_key,
+    lock_keys,
+    ring_keys,
+)
 from coordkit._core.lanes import lane_id
 from coordkit._io.connect import source
 from coordkit._io.wire import Wires
@@ -136,7 +142,8 @@ def _version(program: str) -> str:
 
 def forget(session: Session, name: str, field: str, holders: list[str]) -> None:
     """
-    Remove what the lock *name*, a field of its fence and the election of that name left.
+    Remove what the lock *name*, a field of its fence, and the election and the ring of
+    that name left.
 
     It is a Redis that is not ours.
 
@@ -145,7 +152,12 @@ def forget(session: Session, name: str, field: str, holders: list[str]) -> None:
     """
     its = session.namespace, name
     keys, fence = lock_keys(*its), fence_keys(*its)
-    named = (*astuple(keys), *astuple(election_keys(*its)), history_key(*its))
+    named = (
+        *astuple(keys),
+        *astuple(election_keys(*its)),
+        history_key(*its),
+        *astuple(ring_keys(*its)),
+    )
     doomed = [key for key in named if isinstance(key, str)]
     doomed += [keys.tomb + holder for holder in holders]
     # A worker does one thing after another, and its holders begin with its session.

@@ -63,12 +63,13 @@ class Teller:
             f"{ttl:g} s after the last renewal it is over."
         )
 
-    def act(self, number: int, title: str) -> None:
-        """Begin an act."""
+    def act(self, number: int, title: str, *, timed: bool = True) -> None:
+        """Begin an act; what happens in one that is not *timed* has no instants."""
         if number == 1:
             self._began = now()
         self._act = number
-        self.recording.acts.append(Act(number, title, now() - self._began))
+        if timed:
+            self.recording.acts.append(Act(number, title, now() - self._began))
         if self._as_json:
             self._object("act", title=title)
         else:
@@ -100,6 +101,15 @@ class Teller:
         told = click.style(told, **style) if style else told  # type: ignore[arg-type]  # mypy: no TypedDict
         tail = "" if token is None else f"  token {token}"
         data(f"{since:6.2f} s  {click.style(f'{who.name:5}', bold=True)} {told}{tail}")
+
+    def picture(self, lines: Sequence[str], svg: str, **facts: object) -> None:
+        """Show what moved."""
+        self.recording.figure = svg
+        if self._as_json:
+            self._object("moved", **facts)
+            return
+        for line in lines:
+            data(f"  {line}".rstrip())
 
     def moral(self, text: str) -> None:
         """Say what an act has shown; only people are told."""
