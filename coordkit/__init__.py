@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ._core.counter import CounterInfo
+    from ._core.fence import Entry
     from ._core.inspect import Holder, LockInfo
     from ._core.lease import State
     from ._core.members import (
@@ -42,12 +44,14 @@ if TYPE_CHECKING:
     )
     from ._io.loss import AsyncLost, Lost
     from .async_session import AsyncSession
+    from .counter import AsyncCounter, Counter
     from .election import AsyncElection, Election
     from .errors import (
         CoordError,
         DamagedRing,
         EmptyRing,
         FenceRegression,
+        IdRegression,
         KeyConflict,
         LeadershipLost,
         LeaseLost,
@@ -55,9 +59,12 @@ if TYPE_CHECKING:
         NoCandidate,
         NoLeader,
         NoNode,
+        NotAllAdded,
         NotHeld,
         NotPermitted,
+        OutOfBounds,
         Overloaded,
+        Overtaken,
         Reason,
         Refused,
         RingChanged,
@@ -67,7 +74,9 @@ if TYPE_CHECKING:
         Unsupported,
     )
     from .fence import AsyncFence, Fence
+    from .gate import Gate, Passage
     from .group import AsyncGroup, AsyncMember, Group, Member
+    from .ids import AsyncIds, Ids
     from .lease import AsyncLease, Lease
     from .lock import Acquiring, AsyncLock, Lock
     from .lock_all import AsyncLeases, AsyncLockAll, Leases, LockAll
@@ -79,6 +88,8 @@ else:
     from importlib import import_module
 
     _FROM = {
+        "._core.counter": ("CounterInfo",),
+        "._core.fence": ("Entry",),
         "._core.inspect": ("Holder", "LockInfo"),
         "._core.lease": ("State",),
         "._core.members": (
@@ -111,12 +122,14 @@ else:
         ),
         "._io.loss": ("AsyncLost", "Lost"),
         ".async_session": ("AsyncSession",),
+        ".counter": ("AsyncCounter", "Counter"),
         ".election": ("AsyncElection", "Election"),
         ".errors": (
             "CoordError",
             "DamagedRing",
             "EmptyRing",
             "FenceRegression",
+            "IdRegression",
             "KeyConflict",
             "LeadershipLost",
             "LeaseLost",
@@ -124,9 +137,12 @@ else:
             "NoCandidate",
             "NoLeader",
             "NoNode",
+            "NotAllAdded",
             "NotHeld",
             "NotPermitted",
+            "OutOfBounds",
             "Overloaded",
+            "Overtaken",
             "Reason",
             "Refused",
             "RingChanged",
@@ -136,7 +152,9 @@ else:
             "Unsupported",
         ),
         ".fence": ("AsyncFence", "Fence"),
+        ".gate": ("Gate", "Passage"),
         ".group": ("AsyncGroup", "AsyncMember", "Group", "Member"),
+        ".ids": ("AsyncIds", "Ids"),
         ".lease": ("AsyncLease", "Lease"),
         ".lock": ("Acquiring", "AsyncLock", "Lock"),
         ".lock_all": ("AsyncLeases", "AsyncLockAll", "Leases", "LockAll"),
@@ -164,9 +182,11 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Acquiring",
+    "AsyncCounter",
     "AsyncElection",
     "AsyncFence",
     "AsyncGroup",
+    "AsyncIds",
     "AsyncLease",
     "AsyncLeases",
     "AsyncLock",
@@ -180,16 +200,22 @@ __all__ = [
     "Candidate",
     "Changed",
     "CoordError",
+    "Counter",
+    "CounterInfo",
     "DamagedRing",
     "Died",
     "Elected",
     "Election",
     "ElectionInfo",
     "EmptyRing",
+    "Entry",
     "Fence",
     "FenceRegression",
+    "Gate",
     "Group",
     "Holder",
+    "IdRegression",
+    "Ids",
     "Joined",
     "KeyConflict",
     "Leader",
@@ -215,9 +241,13 @@ __all__ = [
     "NoNode",
     "Node",
     "NodeShare",
+    "NotAllAdded",
     "NotHeld",
     "NotPermitted",
+    "OutOfBounds",
     "Overloaded",
+    "Overtaken",
+    "Passage",
     "Paused",
     "Plan",
     "Range",

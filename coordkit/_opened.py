@@ -11,6 +11,8 @@ E = TypeVar("E", Engine, AsyncEngine)
 
 DEFAULT_URL = "redis://localhost:6379/0"
 DEFAULT_TTL = 30.0
+#: A question for each id costs a thousand times as much; a crash wastes a thousand.
+DEFAULT_BLOCK = 1000
 #: An election's: its leader is missed sooner than the holder of a lock.
 DEFAULT_TERM = 15.0
 #: A group's: after a crash its members are listed for so long.

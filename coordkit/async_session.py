@@ -13,6 +13,7 @@ from ._core import election as _election
 from ._core import group as _group
 from ._core import inspect as _inspect
 from ._core.claim import lock_options, several
+from ._core.counter import CounterInfo
 from ._core.election import election_times
 from ._core.group import circle
 from ._core.inspect import LockInfo
@@ -25,6 +26,7 @@ from ._core.terms import ElectionInfo
 from ._io.connect import async_source
 from ._io.engine import AsyncEngine
 from ._opened import (
+    DEFAULT_BLOCK,
     DEFAULT_SILENCE,
     DEFAULT_STALENESS,
     DEFAULT_TERM,
@@ -33,9 +35,11 @@ from ._opened import (
     DEFAULT_WAITER_TTL,
     Opened,
 )
+from .counter import AsyncCounter, counters
 from .election import AsyncElection
 from .fence import AsyncFence
 from .group import AsyncGroup
+from .ids import AsyncIds
 from .lock import AsyncLock
 from .lock_all import AsyncLockAll
 from .ring import AsyncRing, staleness_seconds
@@ -175,6 +179,36 @@ class AsyncSession(Opened[AsyncEngine]):
     def fence(self, name: str) -> AsyncFence:
         """Return the fence *name*, which checks tokens; nothing is sent."""
         return AsyncFence(self._engine, name)
+
+    def counter(self, name: str, *, shards: int | None = None) -> AsyncCounter:
+        """
+        Return the counter *name*; nothing is sent.
+
+        *shards*: in how many parts it is, for very many adds.  None: as it is, else one.
+        """
+        return AsyncCounter(self._engine, name, shards)
+
+    async def counters(self) -> list[CounterInfo]:
+        """Return every counter of the namespace, by name, without SCAN."""
+        return await self._engine.run(counters(self._engine).listing())
+
+    async def add_all(
+        self, amounts: Mapping[str, int], *, token: int | None = None
+    ) -> dict[str, int]:
+        """
+        Add to several counters in one trip; return the new values by name.
+
+        Each as by `AsyncCounter.add`, whatever becomes of the others: `NotAllAdded` tells.
+        """
+        return await self._engine.run(counters(self._engine).add_all(amounts, token))
+
+    def ids(self, name: str, *, block: int = DEFAULT_BLOCK, start: int = 1) -> AsyncIds:
+        """
+        Return unique numbers to iterate over, for ever; nothing is sent.
+
+        *block*: so many are had by one question, and lost by a crash.  *start*: the least.
+        """
+        return AsyncIds(self._engine, name, block, start)
 
     def ring(
         self, name: str, *, max_staleness: float | timedelta = DEFAULT_STALENESS

@@ -203,9 +203,9 @@ class Election(_Named):
 
         Who leads is asked to resign, and returned.  Candidates keep their places.
         """
-        limit = pause_seconds(lasting)
-        identity = self._engine.identity
-        return self._engine.run(self._office.pause(identity, limit, reason))
+        limit, engine = pause_seconds(lasting), self._engine
+        rid = engine.rid()
+        return engine.run(self._office.pause(rid, engine.identity, limit, reason))
 
     def resume(self) -> None:
         """Let somebody lead again; nothing happens if it is not paused."""
@@ -367,9 +367,9 @@ class AsyncElection(_Named):
 
         Who leads is asked to resign, and returned.  Candidates keep their places.
         """
-        limit = pause_seconds(lasting)
-        identity = self._engine.identity
-        return await self._engine.run(self._office.pause(identity, limit, reason))
+        limit, engine = pause_seconds(lasting), self._engine
+        rid = engine.rid()
+        return await engine.run(self._office.pause(rid, engine.identity, limit, reason))
 
     async def resume(self) -> None:
         """Let somebody lead again; nothing happens if it is not paused."""

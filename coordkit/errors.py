@@ -10,7 +10,11 @@ The tree says what the caller may do next::
     │  └─ LeadershipLost                   the same for a term
     ├─ NotHeld          (RuntimeError)     released twice, or never acquired
     ├─ StaleToken                          a newer holder was seen: you are the old one
+    ├─ Overtaken                           somebody else appended first
+    ├─ OutOfBounds                         a counter would have left its bounds
+    ├─ NotAllAdded                         of several counters some were refused
     ├─ FenceRegression                     the store went back in time
+    ├─ IdRegression                        the same: it handed out ids twice
     ├─ NoLeader         (LookupError)      nobody leads at present
     ├─ NoCandidate      (LookupError)      nobody of that identity stands for election
     ├─ EmptyRing        (LookupError)      nobody to map to
@@ -154,6 +158,58 @@ class StaleToken(CoordError):
         self.seen = seen
 
 
+class Overtaken(CoordError):
+    """The journal of *name* has gone on to entry *last*; *expected* was another."""
+
+    def __init__(self, name: str, expected: int, last: int) -> None:
+        super().__init__(
+            f"the last entry in the journal of {name!r} is {last}, not {expected}: "
+            "nothing was appended"
+        )
+        self.name = name
+        self.expected = expected
+        self.last = last
+
+
+class OutOfBounds(CoordError):
+    """
+    Adding *amount* to *name*, which stands at *value*, would have left its bounds.
+
+    *at_least* and *at_most* are what was asked for, or those of a 64-bit integer.
+    The counter is as it was.
+    """
+
+    def __init__(
+        self, name: str, amount: int, value: int, *, at_least: int, at_most: int
+    ) -> None:
+        super().__init__(
+            f"{name!r} stands at {value}: adding {amount} would leave "
+            f"{at_least} to {at_most}"
+        )
+        self.name = name
+        self.amount = amount
+        self.value = value
+        self.at_least = at_least
+        self.at_most = at_most
+
+
+class NotAllAdded(CoordError):
+    """
+    Of several counters only *added*, by name with their new values, were added to.
+
+    *failed* says by name what became of the others.
+    """
+
+    def __init__(self, added: dict[str, int], failed: dict[str, CoordError]) -> None:
+        first = next(iter(failed.values()), None)
+        super().__init__(
+            f"{len(failed)} of {len(added) + len(failed)} counters were not added to; "
+            f"the first: {first}"
+        )
+        self.added = added
+        self.failed = failed
+
+
 class FenceRegression(CoordError):
     """The store handed out *token* after *seen*: it went back in time."""
 
@@ -165,6 +221,24 @@ class FenceRegression(CoordError):
         self.name = name
         self.token = token
         self.seen = seen
+
+
+class IdRegression(CoordError):
+    """
+    The store handed out id *first* of *name* after *last*: it lost data.
+
+    What is handed out from now on may have been handed out before, until it is told
+    where to go on (`Session.ids`, *start*).
+    """
+
+    def __init__(self, name: str, first: int, last: int) -> None:
+        super().__init__(
+            f"the store gave id {first} for {name!r} after {last}: it lost data; go on "
+            f"with start={last + 1} or higher"
+        )
+        self.name = name
+        self.first = first
+        self.last = last
 
 
 class NoLeader(CoordError, LookupError):

@@ -22,6 +22,7 @@ from ._core import election as _election
 from ._core import group as _group
 from ._core import inspect as _inspect
 from ._core.claim import lock_options, several
+from ._core.counter import CounterInfo
 from ._core.election import election_times
 from ._core.group import circle
 from ._core.inspect import LockInfo
@@ -34,6 +35,7 @@ from ._core.terms import ElectionInfo
 from ._io.connect import source
 from ._io.engine import Engine
 from ._opened import (
+    DEFAULT_BLOCK,
     DEFAULT_SILENCE,
     DEFAULT_STALENESS,
     DEFAULT_TERM,
@@ -42,9 +44,11 @@ from ._opened import (
     DEFAULT_WAITER_TTL,
     Opened,
 )
+from .counter import Counter, counters
 from .election import Election
 from .fence import Fence
 from .group import Group
+from .ids import Ids
 from .lock import Lock
 from .lock_all import LockAll
 from .ring import Ring, staleness_seconds
@@ -174,6 +178,36 @@ class Session(Opened[Engine]):
     def fence(self, name: str) -> Fence:
         """Return the fence *name*, which checks tokens; nothing is sent."""
         return Fence(self._engine, name)
+
+    def counter(self, name: str, *, shards: int | None = None) -> Counter:
+        """
+        Return the counter *name*; nothing is sent.
+
+        *shards*: in how many parts it is, for very many adds.  None: as it is, else one.
+        """
+        return Counter(self._engine, name, shards)
+
+    def counters(self) -> list[CounterInfo]:
+        """Return every counter of the namespace, by name, without SCAN."""
+        return self._engine.run(counters(self._engine).listing())
+
+    def add_all(
+        self, amounts: Mapping[str, int], *, token: int | None = None
+    ) -> dict[str, int]:
+        """
+        Add to several counters in one trip; return the new values by name.
+
+        Each as by `Counter.add`, whatever becomes of the others: `NotAllAdded` tells.
+        """
+        return self._engine.run(counters(self._engine).add_all(amounts, token))
+
+    def ids(self, name: str, *, block: int = DEFAULT_BLOCK, start: int = 1) -> Ids:
+        """
+        Return unique numbers to iterate over, for ever; nothing is sent.
+
+        *block*: so many are had by one question, and lost by a crash.  *start*: the least.
+        """
+        return Ids(self._engine, name, block, start)
 
     def ring(
         self, name: str, *, max_staleness: float | timedelta = DEFAULT_STALENESS

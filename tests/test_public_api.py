@@ -23,6 +23,7 @@ import coordkit
 from coordkit import (
     AsyncSession,
     CoordError,
+    Gate,
     Reason,
     Session,
     errors,
@@ -40,7 +41,7 @@ ERRORS = [each for each in CLASSES if issubclass(each, BaseException)]
 #: What makes the others appear; of no use to users.
 MACHINERY = {"TYPE_CHECKING", "annotations", "import_module"}
 #: Only these are made by users; of the others `__init__` is ours.
-MADE_BY_USERS = {Session, AsyncSession}
+MADE_BY_USERS = {Session, AsyncSession, Gate}
 
 
 def functions() -> list[Any]:
@@ -221,7 +222,11 @@ EXAMPLES: list[CoordError] = [
     errors.LeadershipLost("jobs", 7, Reason.EXPIRED),
     errors.NotHeld("jobs", "it was released before"),
     errors.StaleToken("jobs", 7, 9),
+    errors.Overtaken("jobs", 7, 9),
+    errors.OutOfBounds("jobs", 5, 8, at_least=0, at_most=10),
+    errors.NotAllAdded({"jobs": 5}, {"hits": errors.StaleToken("hits", 7, 9)}),
     errors.FenceRegression("jobs", 7, 9),
+    errors.IdRegression("jobs", 7, 9),
     errors.NoLeader("nobody"),
     errors.NoCandidate("jobs", "w1", "nobody waits"),
     errors.EmptyRing("nobody"),
@@ -247,7 +252,8 @@ def test_an_error_crosses_processes(error: CoordError, protocol: int) -> None:
     """As from a worker of `multiprocessing`: one that cannot be read breaks the pool."""
     again = pickle.loads(pickle.dumps(error, protocol))  # noqa: S301  # our own
     assert type(again) is type(error)
-    assert (str(again), vars(again)) == (str(error), vars(error))
+    # Spelled out, for an error may hold others, and no two errors are equal.
+    assert (str(again), repr(vars(again))) == (str(error), repr(vars(error)))
     assert vars(copy.copy(error)) == vars(error)
 
 
@@ -279,6 +285,9 @@ def shown(session: Any, lease: Any, leases: Any, lost: Any) -> dict[str, Any]:
         r"<\w*Election 'x' ttl=3 renew_deadline=1.5 max_term=60>": session.election(
             "x", ttl=3, renew_deadline=1.5, max_term=60
         ),
+        r"<\w*Counter 'jobs'>": session.counter("jobs"),
+        r"<\w*Counter 'jobs' shards=4>": session.counter("jobs", shards=4),
+        r"<\w*Ids 'jobs' block=10>": session.ids("jobs", block=10),
         held: lease,
         r"<\w*Leases \[<\w*Lease 'a' .* held, .*>\]>": leases,
         r"<\w*Ring 'shards'>": session.ring("shards"),
@@ -354,6 +363,12 @@ BOUND: dict[str, Callable[[], Any]] = {
     "AsyncGroup": lambda: AsyncSession().group("jobs"),
     "Fence": lambda: Session().fence("jobs"),
     "AsyncFence": lambda: AsyncSession().fence("jobs"),
+    "Counter": lambda: Session().counter("jobs"),
+    "AsyncCounter": lambda: AsyncSession().counter("jobs"),
+    "Ids": lambda: Session().ids("jobs"),
+    "AsyncIds": lambda: AsyncSession().ids("jobs"),
+    "Gate": Gate,
+    "Passage": lambda: Gate().admit(7),
     "Ring": lambda: Session().ring("shards"),
     "AsyncRing": lambda: AsyncSession().ring("shards"),
     "Acquiring": lambda: AsyncSession().lock("jobs").acquire(),

@@ -11,9 +11,11 @@ import pytest
 
 import coordkit
 from coordkit import (
+    AsyncCounter,
     AsyncElection,
     AsyncFence,
     AsyncGroup,
+    AsyncIds,
     AsyncLease,
     AsyncLeases,
     AsyncLock,
@@ -24,9 +26,11 @@ from coordkit import (
     AsyncRing,
     AsyncSession,
     AsyncTerm,
+    Counter,
     Election,
     Fence,
     Group,
+    Ids,
     Lease,
     Leases,
     Lock,
@@ -62,6 +66,8 @@ TWINS: list[tuple[Any, Any]] = [
     (Term, AsyncTerm),
     (Group, AsyncGroup),
     (Member, AsyncMember),
+    (Counter, AsyncCounter),
+    (Ids, AsyncIds),
     (Lost, AsyncLost),
     (Ring, AsyncRing),
     (Plan, AsyncPlan),
@@ -90,6 +96,7 @@ ASKS = {
     *("Session.close", "Session.elections", "Session.groups", "Session.locks"),
     *("Session.ping", "Session.rings", "Group.members"),
     *("Member.leave", "Member.renew", "Member.report"),
+    *("Session.add_all", "Session.counters"),
     *("Lock.break_", "Lock.info", "Lock.revoke", "Lock.try_acquire"),
     *("Lease.release", "Lease.renew", "Leases.release"),
     "LockAll.try_acquire",
@@ -97,6 +104,8 @@ ASKS = {
     *("Election.pause", "Election.resume", "Election.revoke", "Election.run"),
     *("Election.transfer", "Term.release", "Term.renew", "Term.resign"),
     *("Fence.check", "Fence.get", "Fence.seen", "Fence.set"),
+    *("Fence.append", "Fence.cas", "Fence.delete", "Fence.journal", "Fence.last"),
+    *("Counter.add", "Counter.delete", "Counter.set", "Counter.value"),
     "Lost.wait",
     *("Ring.add", "Ring.create", "Ring.delete", "Ring.import_", "Ring.plan"),
     *("Ring.diff", "Ring.export", "Ring.info", "Ring.refresh", "Ring.verify"),
@@ -108,6 +117,8 @@ SAID_OTHERWISE = {
     "Session": "another library's client; an event loop",
     "Lost": "refers to its twin",
     "Election.run": "a task can be stopped from outside, a thread cannot",
+    "Ids": "`next` and threads, `anext` and tasks",
+    "Session.add_all": "refers to its twin",
 }
 #: Where parameters must differ, and why.
 CALLED_OTHERWISE = {
@@ -191,6 +202,14 @@ def test_no_twin_is_excused_in_vain() -> None:
     paths |= {sync.__name__ for sync, _ in TWINS}
     for excused in (ASKS, SAID_OTHERWISE, CALLED_OTHERWISE, TYPED_OTHERWISE):
         assert set(excused) <= paths
+
+
+@pairs(TWINS)
+def test_what_one_iterates_over_the_other_iterates_over_too(
+    sync: Any, twin: Any
+) -> None:
+    assert hasattr(sync, "__next__") is hasattr(twin, "__anext__")
+    assert not hasattr(twin, "__iter__") or sync is Leases, "a mapping of names"
 
 
 @pairs(TWINS)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from ._exit import Exit, Failure
 from ._output import printable
+from ._settings import WITHHELD
 from ._shim import Command
 
 #: These may hold a password.
@@ -18,15 +19,27 @@ WIDEST = 60
 
 
 def command_of(
-    words: Sequence[str], script: str | None, *, url_file: str, pass_url: bool
+    words: Sequence[str],
+    script: str | None,
+    *,
+    url_from: str,
+    url_file: str,
+    pass_url: bool,
 ) -> Command:
-    """Return what is to be run: *words*, or a script of the shell.  126 or 127 if it cannot."""
+    """
+    Return what is to be run: *words*, or a script of the shell.  126 or 127 if it cannot.
+
+    *url_from*: what has named our server.
+    """
     argv = list(words) if script is None else [SHELL, "-c", script]
     environ = {
         name: value
         for name, value in os.environ.items()
         if pass_url or name not in SECRETS
     }
+    environ.pop(WITHHELD, None)
+    if url_from in ("--url", *SECRETS) and url_from not in environ:
+        environ[WITHHELD] = "1"
     if url_file:
         environ["COORDKIT_URL_FILE"] = os.path.abspath(url_file)
     return Command(_found(argv[0]), argv, environ)

@@ -58,3 +58,23 @@ class Name(click.ParamType[str]):
             for name in found
             if name.startswith(incomplete) and name.isprintable()
         ]
+
+
+class Named(Name):
+    """What anything may be called; nobody keeps a list of it."""
+
+    #: what it is called in an error
+    what = "name"
+
+    def checked(self, value: str) -> str:
+        """Return *value* if it can be a name, else raise ValueError."""
+        from coordkit._core.keys import check_name
+
+        return check_name(value, self.what)
+
+    def known(self, session: Session) -> Iterable[str]:  # noqa: ARG002
+        """Return the names that there are: nobody knows."""
+        return ()
+
+
+NAMED = Named()

@@ -214,7 +214,11 @@ class How(NamedTuple):
 
         url_file = settings.options.get("url_file", "")
         command = command_of(
-            self.words, self.script, url_file=url_file, pass_url=self.pass_url
+            self.words,
+            self.script,
+            url_from=settings.url.source,
+            url_file=url_file,
+            pass_url=self.pass_url,
         )
         lost_signal, lost_kills = self.on_lost
         rules = Rules(

@@ -28,6 +28,8 @@ DEFAULT_URL = "redis://localhost:6379/0"
 DEFAULT_NAMESPACE = "default"
 FILE = "coordkit.toml"
 KEYS = ("url", "url_file", "namespace")
+#: Tells a command that its guard knew a URL, lest it takes another server for ours.
+WITHHELD = "COORDKIT_URL_WITHHELD"
 
 
 class Setting(NamedTuple):
@@ -69,8 +71,14 @@ class Settings:
         """Where Redis is."""
         for place in self._places:
             found = _url_in(place)
-            if found is not None:
+            if found is not None and (found.explicit or WITHHELD not in os.environ):
                 return found
+        if WITHHELD in os.environ:
+            raise Failure(
+                "the URL was left out of the environment of this command: give `run` a "
+                "--url-file, or --pass-url, or this command a --url",
+                Exit.CONFIG,
+            )
         return Setting(DEFAULT_URL, "the default", explicit=False)
 
     @property

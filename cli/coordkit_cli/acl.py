@@ -30,7 +30,7 @@ _CALLED = re.compile(r"redis\.call\('([A-Z]+)'")
 READING = frozenset(
     {
         *("exists", "get", "hexists", "hget", "hgetall", "hlen", "hmget", "lrange"),
-        *("pttl", "strlen", "time", "xrange", "zcard", "zcount", "zrange"),
+        *("pttl", "strlen", "time", "type", "xrange", "zcard", "zcount", "zrange"),
         *("zrangebyscore", "zrank", "zrevrange", "zscore"),
     }
 )
@@ -49,7 +49,7 @@ TO_FILL_IN = ">PASSWORD"
     "--read-only",
     is_flag=True,
     help="For whoever only looks: lock list and show, cron status, history and check, "
-    "and what of ring changes nothing.",
+    "counter get and list, fence get, and what of ring changes nothing.",
 )
 @click.option(
     "--server-version",

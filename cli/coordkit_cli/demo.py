@@ -180,7 +180,7 @@ def _play(
     workers: list[Child], session: Session, crew: Crew, teller: Teller, given: bool
 ) -> None:
     from ._demo import server
-    from ._demo.acts import LOCK, Acts
+    from ._demo.acts import FIELD, LOCK, Acts
 
     acts = Acts(teller, workers, session)
     try:
@@ -188,5 +188,5 @@ def _play(
     finally:
         if given:
             crew.end_all()
-            server.forget(session, LOCK, acts.holders)
+            server.forget(session, LOCK, FIELD, acts.holders)
     teller.end(MORAL, ok=True)

@@ -23,6 +23,9 @@ from ._settings import Settings
 PROGRAM = "coordkit"
 COMMANDS = {
     "lock": (".lock:lock", "Locks: run commands under them, see who holds them."),
+    "counter": (".counter:counter", "Counters: add to them, read them, list them."),
+    "ids": (".ids:ids", "Ids: numbers that nobody else gets."),
+    "fence": (".fence:fence", "Fences: write only for the newest holder."),
     "ring": (".ring:ring", "Rings: which node has which key."),
     "cron": (".cron:cron", "Run each tick of a crontab on one host of several."),
     "doctor": (".doctor:doctor", "Say what this Redis guarantees, and what to mend."),

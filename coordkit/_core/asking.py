@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+import math
+from collections.abc import Sequence
+from typing import Any, TypeGuard, TypeVar
 
-from ..errors import Unreachable
+from ..errors import NotPermitted, Refused, Unreachable
 from .ops import Call, Op, Pipeline, Reply, Rest
 
 Q = TypeVar("Q", Call, Pipeline)
@@ -38,11 +40,16 @@ def insist(call: Call, patience: float | None = None) -> Op[Reply]:
     Only for scripts that answer a repetition as they answered the first time.
     """
     until: float | None = None
-    pause, question = FIRST_PAUSE, call
+    pause, question, unheard = FIRST_PAUSE, call, False
     while True:
         try:
             return (yield question)
+        except Refused as exc:
+            if unheard and _is_no_to_this(exc):
+                raise _in_doubt(exc) from exc
+            raise
         except Unreachable as exc:
+            unheard = unheard or exc.sent
             if until is None:
                 until = exc.asked_at + (patience or 2 * call.timeout)
             if exc.heard_at >= until:
@@ -51,3 +58,44 @@ def insist(call: Call, patience: float | None = None) -> Op[Reply]:
             pause = min(2 * pause, LONGEST_PAUSE)
             left = max(until - rested.heard_at, SHORTEST_CALL)
             question = call._replace(timeout=min(call.timeout, left))
+
+
+def insist_all(calls: Sequence[Call]) -> Op[list[Any]]:
+    """
+    Ask for several changes in one trip, and again for those without an answer.
+
+    What could not be had stands in its call's place.  Scripts as for `insist`.
+    """
+    answers: list[Any] = [None] * len(calls)
+    left, until, pause = list(range(len(calls))), math.inf, FIRST_PAUSE
+    longest = timeout = max(call.timeout for call in calls)
+    unheard = set[int]()
+    while True:
+        trip = tuple(calls[i] for i in left)
+        try:
+            told, asked_at, heard_at = yield Pipeline(trip, timeout)
+        except Unreachable as exc:
+            told, asked_at, heard_at = [exc] * len(left), exc.asked_at, exc.heard_at
+        for i, answer in zip(left, told, strict=True):
+            answers[i] = answer
+            if i in unheard and _is_no_to_this(answer):
+                answers[i] = _in_doubt(answer)
+            if isinstance(answer, Unreachable) and answer.sent:
+                unheard.add(i)
+        silent = zip(left, told, strict=True)
+        left = [i for i, answer in silent if isinstance(answer, Unreachable)]
+        until = min(until, asked_at + 2 * longest)
+        if not left or heard_at >= until:
+            return answers
+        rested = yield Rest(min(heard_at + pause, until))
+        pause = min(2 * pause, LONGEST_PAUSE)
+        timeout = min(longest, max(until - rested.heard_at, SHORTEST_CALL))
+
+
+def _is_no_to_this(answer: Any) -> TypeGuard[Refused]:
+    """Whether it is a refusal that says nothing of a question before, still on its way."""
+    return isinstance(answer, Refused) and not isinstance(answer, NotPermitted)
+
+
+def _in_doubt(refused: Refused) -> Unreachable:
+    return Unreachable(f"{refused}; what was asked before got no answer")

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from .keys import LockKeys, check_name, lock_keys, wake_prefix
 from .span import call_timeout, milliseconds, seconds, ttl_seconds
+from .whole import whole
 
 LARGEST_META = 4096
 DEEPEST_META = 16
@@ -192,11 +193,7 @@ def _limit(shared: object, slots: int | None) -> int | None:
         raise ValueError(f"shared=True and slots={slots!r} cannot be combined")
     if slots is None:
         return 0 if shared else None
-    if isinstance(slots, bool) or not isinstance(slots, int):
-        raise TypeError(f"slots is an int, not {type(slots).__name__}: {slots!r}")
-    if not 1 <= slots <= MOST_SLOTS:
-        raise ValueError(f"slots={slots} is not between 1 and {MOST_SLOTS}")
-    return slots
+    return whole(slots, "slots", least=1, most=MOST_SLOTS)
 
 
 def meta_text(meta: Mapping[str, Any] | None) -> str:

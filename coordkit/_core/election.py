@@ -62,6 +62,8 @@ RENEWED, RELIED = 1 / 3, 2 / 3
 MOST_PRIORITY = 100
 #: So often a transfer asks anew, when another leader was elected meanwhile.
 TRIES = 3
+#: So many time-outs after it was asked for, a pause is given up, and not wanted any more.
+LATEST = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,17 +225,31 @@ class Office:
                 raise self._not_to(heir, word, found)
         raise NoLeader(f"the leaders of {self.name!r} change too fast: ask again")
 
-    def pause(self, by: str, lasting: float | None, why: str) -> Op[Leader | None]:
+    def pause(
+        self, rid: str, by: str, lasting: float | None, why: str
+    ) -> Op[Leader | None]:
         """Have nobody lead, for *lasting* seconds or until resumed; return who did."""
         limit = 0 if lasting is None else milliseconds(lasting)
-        args = (limit, by, reason_text(why), self.entry, self.channel)
-        keys = (self.keys.lock, self.history, self.keys.index)
-        reply = yield from insist(Call("election_pause", keys, args, self.timeout))
-        return (yield from self.leader()) if text(reply.value[0]) == "asked" else None
+        told = (by, reason_text(why), self.entry, self.channel)
+        found = yield from self._look()
+        # What was given up must not arrive after it was resumed: then nobody would lead.
+        late = milliseconds(found.now + LATEST * self.timeout)
+        k = self.keys
+        keys = (k.lock, self.history, k.index, k.tomb + rid)
+        call = Call("election_pause", keys, (rid, late, limit, *told), self.timeout)
+        word = text((yield from insist(call)).value[0])
+        if word == "late":
+            raise Unreachable(
+                f"the server did not answer in time: {self.name!r} goes on"
+            )
+        return (yield from self.leader()) if word == "asked" else None
 
     def resume(self, by: str) -> Op[None]:
         """Let somebody lead again."""
-        args = (by, wake_prefix(self.namespace), self.channel)
+        found = yield from self._look()
+        if not found.pause:
+            return
+        args = (found.pause, by, wake_prefix(self.namespace), self.channel)
         keys = (self.keys.lock, self.history, self.keys.queue)
         yield from insist(Call("election_resume", keys, args, self.timeout))
 

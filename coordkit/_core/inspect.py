@@ -203,9 +203,9 @@ def _holder(rid: str, ends_ms: Any, record: list[str]) -> Holder:
         raise KeyConflict(f"what is kept of holder {rid!r} is not ours") from None
 
 
-def values(values: Any) -> list[Any]:
+def values(answers: Any) -> list[Any]:
     """Return the values of a pipeline; raise the first refusal among them."""
-    for value in values:
-        if isinstance(value, CoordError):
-            raise value
-    return list(values)
+    for answer in answers:
+        if isinstance(answer, CoordError):
+            raise answer
+    return list(answers)

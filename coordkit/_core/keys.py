@@ -55,6 +55,29 @@ class GroupKeys:
 
 
 @dataclass(frozen=True, slots=True)
+class CounterKeys:
+    """The keys of one counter, or of a shard.  *memo* is a prefix: a lane completes it."""
+
+    counter: str
+    memo: str
+    lasting: str
+
+
+@dataclass(frozen=True, slots=True)
+class FenceKeys:
+    """
+    The keys of one fence: of what checks tokens, not of what mints them.
+
+    *value* and *memo* are prefixes: a field, and a lane, completes them.
+    """
+
+    guard: str
+    value: str
+    journal: str
+    memo: str
+
+
+@dataclass(frozen=True, slots=True)
 class RingKeys:
     """
     The keys of one ring.  *staged* and *tomb* are prefixes: a rid completes them.
@@ -80,7 +103,8 @@ def check_name(name: str, what: str = "name") -> str:
     """Return *name* if it can be one: 1 to 512 bytes of UTF-8 without control characters."""
     if not isinstance(name, str):
         raise TypeError(f"a {what} is a str, not {type(name).__name__}: {name!r}")
-    bad = next((c for c in name if category(c) in _REFUSED), None)
+    plain = name.isascii() and name.isprintable()  # most are
+    bad = None if plain else next((c for c in name if category(c) in _REFUSED), None)
     if bad is not None:
         raise ValueError(
             f"{what} {name[:LONGEST_SHOWN]!r} contains the control character {bad!r}"
@@ -173,6 +197,30 @@ def group_keys(namespace: str, name: str) -> GroupKeys:
     )
 
 
+def counter_keys(namespace: str, name: str, shard: int = 0) -> CounterKeys:
+    """Return the keys of the counter *name*; each of its shards is in a bucket of its own."""
+    at = in_bucket(namespace, (bucket_of(name) + shard) % BUCKETS, "")
+    return CounterKeys(f"{at}counter:{name}", f"{at}memo:", f"{at}lasting")
+
+
+def fence_keys(namespace: str, name: str) -> FenceKeys:
+    """Return the keys of the fence *name*, all in its bucket."""
+    at = in_bucket(namespace, bucket_of(name), "")
+    # Without a colon in it, the name ends where the field begins.
+    plain = name.replace("%", "%25").replace(":", "%3A")
+    return FenceKeys(
+        guard=f"{at}guard:{name}",
+        value=f"{at}value:{plain}:",
+        journal=f"{at}journal:{name}",
+        memo=f"{at}memo:",
+    )
+
+
+def ids_key(namespace: str, name: str) -> str:
+    """Return the key of the ids *name*."""
+    return in_bucket(namespace, bucket_of(name), f"ids:{name}")
+
+
 def ring_keys(namespace: str, name: str) -> RingKeys:
     """Return the keys of the ring *name*, all in its bucket."""
     bucket = bucket_of(name)
@@ -199,11 +247,6 @@ def ring_keys(namespace: str, name: str) -> RingKeys:
             index=f"{at}index",
         ),
     )
-
-
-def guard_key(namespace: str, name: str) -> str:
-    """Return the key of the fence *name*: what checks tokens, not what mints them."""
-    return in_bucket(namespace, bucket_of(name), f"guard:{name}")
 
 
 def index_keys(namespace: str) -> tuple[str, ...]:

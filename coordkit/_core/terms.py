@@ -134,11 +134,14 @@ class Seen(NamedTuple):
     """What the server answered to one look."""
 
     state: str
+    #: by the server's clock, in seconds
     now: float
     #: seconds until the lease, or the pause, ends; less than 0: not by itself
     left: float
     why: str
     by: str
+    #: the request by which it is paused
+    pause: str
     leader: Leader | None
     #: whether the change that was seen last is still in the history
     known: bool
@@ -158,7 +161,8 @@ def seen(name: str, value: Sequence[Any]) -> Seen:
 
 def _seen(value: Sequence[Any]) -> Seen:
     state, left = text(value[0]), number(value[2]) / 1000
-    why, by, rid, token, since, identity, meta, priority = map(text, value[3:11])
+    why, by, pause, rid, token, *record = map(text, value[3:12])
+    since, identity, meta, priority = record
     leader = None
     if state == "led":
         leader = Leader(
@@ -176,10 +180,11 @@ def _seen(value: Sequence[Any]) -> Seen:
         left,
         why,
         by,
+        pause,
         leader,
-        bool(number(value[11])),
-        [_entry(entry) for entry in value[12]],
-        tuple(_candidates(value[13])),
+        bool(number(value[12])),
+        [_entry(entry) for entry in value[13]],
+        tuple(_candidates(value[14])),
     )
 
 

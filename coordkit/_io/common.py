@@ -19,6 +19,7 @@ from .._core.election import Office
 from .._core.group import Circle, MemberLease
 from .._core.keeper import Keeper
 from .._core.keys import wake_prefix
+from .._core.lanes import Lanes
 from .._core.lock import LockLease
 from .._core.members import Record
 from .._core.ops import Op
@@ -46,6 +47,8 @@ class Common:
         self.identity = ""
         self._named = named
         self._highest = Highest()
+        #: the same object for ever, so that in a fork nobody uses the parent's
+        self.lanes = Lanes()
         self._rings: dict[tuple[str, float], LocalRing] = {}
         self._of_parents: list[Any] = []
         self._start()
@@ -54,6 +57,7 @@ class Common:
     def _start(self) -> None:
         """Take an id and connections of one's own."""
         self._id = secrets.token_hex(8)
+        self.lanes.restart(self._id)
         self.identity = self._named or fork.process_identity(self._id)
         self._connect(wake_prefix(self.namespace) + self._id)
 

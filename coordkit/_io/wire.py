@@ -126,7 +126,7 @@ class Wire:
         try:
             return self._read(timeout)
         except rx.ResponseError as exc:
-            return exc
+            return exc.with_traceback(None)  # it refers to this wire, which may be lost
 
     def _ask(self, packed: list[bytes], timeout: float) -> Any:
         """Send, and return the last answer: of the questions before it none matters."""

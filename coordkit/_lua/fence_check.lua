@@ -1,14 +1,10 @@
--- fence_check: admit a token unless a newer one was seen, and do its write with it.
+-- fence_check: admit a token unless a newer one was seen.
 --
---   KEYS[1]  guard       hash    seen: the highest token admitted; value:<field>: what was written
+--   KEYS[1]  guard       hash    seen: the highest token admitted; last: the last entry of the journal
 --   ARGV[1]  token
---   ARGV[2]  field               what to write; '' to write nothing
---   ARGV[3]  value
 --
 --   returns {'admitted', seen} or {'stale', seen}, seen being the highest token from now on
-local token = tonumber(ARGV[1])
 local seen = redis.call('HGET', KEYS[1], 'seen')
-if seen and token < tonumber(seen) then return {'stale', seen} end
-redis.call('HSET', KEYS[1], 'seen', ARGV[1])
-if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'value:' .. ARGV[2], ARGV[3]) end
+if seen and tonumber(ARGV[1]) < tonumber(seen) then return {'stale', seen} end
+if seen ~= ARGV[1] then redis.call('HSET', KEYS[1], 'seen', ARGV[1]) end
 return {'admitted', ARGV[1]}

@@ -1,8 +1,8 @@
 -- fence_get: what was written last through the fence, and the highest token it has seen.
 --
---   KEYS[1]  guard       hash    seen: the highest token admitted; value:<field>: what was written
---   ARGV[1]  field               '' to ask for the token only
+--   KEYS[1]  guard       hash    seen: the highest token admitted; last: the last entry of the journal
+--   KEYS[2]  value       string  what was written to one field
 --
---   returns {seen, value}; seen is '0' and value nil where there is none
-local value = ARGV[1] ~= '' and redis.call('HGET', KEYS[1], 'value:' .. ARGV[1])
-return {redis.call('HGET', KEYS[1], 'seen') or '0', value}
+--   returns {seen, last, value}; seen and last are '0', and value nil, where there is none
+local held = redis.call('HMGET', KEYS[1], 'seen', 'last')
+return {held[1] or '0', held[2] or '0', redis.call('GET', KEYS[2])}

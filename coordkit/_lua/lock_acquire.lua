@@ -83,8 +83,10 @@ end
 if redis.call('EXISTS', tomb) == 1 then return {'gone'} end
 local held = redis.call('HMGET', lock, 'rid', 'token', 'until', 'paused', 'priority', 'revoke')
 if held[1] == rid and tonumber(held[3] or now + 1) > now then
-  if not held[4] then redis.call('PEXPIRE', lock, ttl + delay) end
+  local left = held[4] and redis.call('PTTL', lock) or 0 -- a pause may last longer, or for ever
+  if left >= 0 and left < ttl + delay then redis.call('PEXPIRE', lock, ttl + delay) end
   if held[3] then redis.call('HSET', lock, 'until', now + ttl) end
+  if held[4] then redis.call('HSET', lock, 'closed', now + ttl + delay) end
   return {'taken', held[2]}
 end
 

@@ -109,7 +109,7 @@ if cooling > 0 then
   redis.call('PEXPIRE', lock, cooling)
   redis.call('HSET', lock, 'rid', '')
 elseif led and led[4] then -- nobody is to lead
-  redis.call('HDEL', lock, 'until', 'revoke', 'priority')
+  redis.call('HDEL', lock, 'until', 'revoke', 'priority', 'closed')
   redis.call('HSET', lock, 'rid', '')
 else
   redis.call('DEL', lock)

@@ -4,11 +4,49 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from support.servers import RedisServer
+
+from .environment import environment
 from .report import Report
+
+S = TypeVar("S")
+#: Measures one thing on a fresh server, and adds to the report what it was.
+Bench = Callable[[RedisServer, S, Report], None]
+
+
+def run(
+    names: Sequence[str], benches: Mapping[str, Bench[S]], sizes: S, report: Report
+) -> None:
+    """Run the benches of these names, each on a fresh server."""
+    for name in names:
+        began = time.monotonic()
+        with RedisServer() as server:
+            benches[name](server, sizes, report)
+        print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
+
+
+def play(
+    given: argparse.Namespace,
+    benches: Mapping[str, Bench[S]],
+    sizes: S,
+    contestants: Sequence[str],
+    absent: Sequence[str],
+) -> int:
+    """Run what is *given*, of those who are not *absent*; return what `conclude` returns."""
+    with RedisServer() as server:
+        where = environment(server.info("server"))
+    report = Report([name for name in contestants if name not in absent])
+    report.notes += [f"{name} is not installed: not compared." for name in absent]
+    run(given.only or list(benches), benches, sizes, report)
+    report.notes.append(
+        f"{place(where)}. Medians; ratios are medians of the ratios within a round."
+    )
+    return conclude(report, given.json, where)
 
 
 def options(

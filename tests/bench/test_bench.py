@@ -14,6 +14,9 @@ import pytest
 
 from bench import report as reports
 from bench import rounds
+from bench.counter import __main__ as counting
+from bench.counter import contestants as counters
+from bench.counter.sizes import QUICK as FEW
 from bench.environment import environment
 from bench.lock import __main__ as program
 from bench.lock import contestants as who
@@ -21,6 +24,7 @@ from bench.lock import kept
 from bench.lock.grants import Grant, jain, latencies, overlaps
 from bench.lock.sizes import QUICK
 from bench.placement import TOGETHER, placed, placements
+from bench.program import run
 from bench.report import Bar, Report, Row
 from coordkit import Session
 from coordkit._core import lock as protocol
@@ -43,10 +47,26 @@ TINY = dataclasses.replace(
 )
 
 
+FEWER = dataclasses.replace(
+    FEW, rounds=2, adds=2, counters=20, trips=1, ids=50, block=20, adds_kept=80
+)
+
+
 def measured(name: str) -> Report:
     """Return what one bench reports in a tiny size."""
     report = Report(who.ALL)
-    program.run([name], TINY, report)
+    run([name], program.BENCHES, TINY, report)
+    return sound(report)
+
+
+def counted(name: str) -> Report:
+    """Return what one bench of counters reports in a tiny size."""
+    report = Report(counters.ALL)
+    run([name], counting.BENCHES, FEWER, report)
+    return sound(report)
+
+
+def sound(report: Report) -> Report:
     assert report.violations == []
     table = report.markdown().splitlines()
     assert len(table) == len(report.rows) + 2
@@ -145,6 +165,39 @@ def test_kept_counts_a_lease_that_is_gone_or_is_another_s() -> None:
         assert kept._lost(session, [ours, other]) == 0
 
 
+# -- the benches of counters -------------------------------------------------------------
+
+
+def test_adds() -> None:
+    rows, others = counted("adds").rows, counted("peers").rows
+    field = set(counters.ALL) - {counters.SINGLE, *counters.absent()}
+    assert len(rows) == 3 * len(placements()) + 2
+    assert all(set(row.figures) == {counters.FLOOR, reports.OURS} for row in rows)
+    assert all(set(row.figures) == field for row in others)
+    for row in [*rows, *others]:
+        assert row.base == counters.FLOOR
+        assert all(taken for taken in row.samples.values())
+        assert 5 < row.figures[counters.FLOOR] < 1e6
+    assert [str(row.bar) for row in rows[:3]] == ["≤ 1.25", "≤ 1.40", "None"]
+
+
+def test_trips_and_numbers() -> None:
+    trips, numbers = counted("trips").rows, counted("numbers").rows
+    assert len(trips) == len(numbers) == len(placements())
+    for row in trips:
+        assert set(row.figures) == {reports.OURS, counters.SINGLE, counters.FLOOR}
+        assert (row.base, str(row.bar)) == (counters.SINGLE, "≥ 10")
+    for row in numbers:
+        assert set(row.figures) >= {reports.OURS, counters.FLOOR}
+        assert (row.base, str(row.bar)) == (counters.FLOOR, "≥ 100")
+
+
+def test_what_is_kept_of_adds() -> None:
+    (row,) = counted("kept").rows
+    assert 3 <= row.figures[reports.OURS] <= FEWER.threads + 2
+    assert row.met
+
+
 # -- the programs -------------------------------------------------------------------------
 
 
@@ -200,8 +253,9 @@ def test_package_lists_its_benches() -> None:
         text=True,
         check=True,
     )
-    assert "python -m bench.lock " in done.stdout
-    assert "python -m bench.guard " in done.stdout
+    names = [line.split()[2] for line in done.stdout.splitlines()]
+    assert {"bench.counter", "bench.guard", "bench.lock"} <= set(names)
+    assert names == sorted(names)
 
 
 def test_environment_is_told() -> None:

@@ -48,6 +48,7 @@ def test_it_is_told_what_it_holds(coordkit: Program, session: Session) -> None:
     lease_file = Path(ours.pop("COORDKIT_LEASE_FILE"))
     assert int(ours.pop("COORDKIT_FENCING_TOKEN")) > 10**15
     assert ours.pop("COORDKIT_IDENTITY").count(":") == 2
+    assert ours.pop("COORDKIT_URL_WITHHELD") == "1"
     assert ours == {"COORDKIT_LOCK": "a name", "COORDKIT_NAMESPACE": "shop"}
     assert not lease_file.exists()
     assert session.locks() == []
@@ -61,6 +62,24 @@ def test_it_is_told_no_password(coordkit: Program, server: RedisServer) -> None:
     )
     told = environment(run(coordkit, "--pass-url", "x", *ENV, env=secret))
     assert {key: told[key] for key in secret} == secret
+
+
+def test_it_does_not_take_another_server_for_ours(
+    coordkit: Program, program: Program, server: RedisServer
+) -> None:
+    """It was given a URL, and its command was not: the default would be another one."""
+    again = (sys.executable, "-m", "coordkit_cli", "lock", "check", "x")
+    (coordkit.directory / "coordkit.toml").write_text("url = 'redis://other/0'")
+    ran = run(coordkit, "x", *again)
+    assert ran.code == 78
+    assert "the URL was left out of the environment of this command" in ran.err
+    assert run(coordkit, "--pass-url", "x", *again).code == 0
+    assert run(coordkit, "x", *again, "--url", server.url).code == 0
+    assert run(coordkit, "--url", server.url, "--pass-url", "x", *again).code == 0
+    del coordkit.env["COORDKIT_URL"]
+    assert run(coordkit, "--url", server.url, "--pass-url", "x", *again).code == 78
+    (coordkit.directory / "coordkit.toml").write_text(f"url = '{server.url}'")
+    assert run(coordkit, "x", *again).code == 0
 
 
 def test_it_may_know_where_the_url_is(program: Program, server: RedisServer) -> None:

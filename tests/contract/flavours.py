@@ -291,6 +291,12 @@ class _Face:
     async def __aexit__(self, *exc: object) -> None:
         self._real.__exit__(*exc)
 
+    def __aiter__(self) -> Any:
+        return self
+
+    async def __anext__(self) -> Any:
+        return next(self._real)
+
     def __getitem__(self, key: str) -> Any:
         return _faced(self._real[key])
 

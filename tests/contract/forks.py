@@ -368,3 +368,37 @@ def raises_while_held(url: str, namespace: str) -> None:
         lease.check()
     except LeaseLost:
         say("held")
+
+
+def while_counting(url: str, namespace: str) -> None:
+    """Child and parent go on with one counter and the same ids; other threads count, too."""
+    s = Session(url, namespace=namespace)
+    counter, ids, stop = s.counter("it"), s.ids("it", block=50), threading.Event()
+    counter.add(1)
+    before = next(ids)
+    adds, taken = [1], [before]
+    reading, writing = os.pipe()
+
+    def count() -> None:
+        while not stop.is_set():
+            counter.add(1)
+            adds.append(1)
+            taken.append(next(ids))
+
+    def in_child() -> None:
+        for _ in range(100):
+            counter.add(1)
+            os.write(writing, b"%d " % next(ids))
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    children = [fork(in_child) for _ in range(3)]
+    assert [ended(child) for child in children] == [0, 0, 0]
+    stop.set()
+    for thread in threads:
+        thread.join()
+    theirs = [int(word) for word in os.read(reading, 65_536).split()]
+    assert counter.value() == len(adds) + 300
+    assert len({*taken, *theirs}) == len(taken) + 300, "an id was handed out twice"
+    s.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -215,6 +215,8 @@ async def test_names_that_cannot_be(s: AsyncSession, name: str, told: str) -> No
         lambda: s.lock(name),
         lambda: s.lock_all(["a", name]),
         lambda: s.fence(name),
+        lambda: s.counter(name),
+        lambda: s.ids(name),
         lambda: s.singleton(name),
     ]
     for make in makers:
@@ -226,6 +228,8 @@ async def test_names_that_are_no_text(s: AsyncSession, name: Any) -> None:
     told = f"a name is a str, not {type(name).__name__}: {name!r}"
     refused(TypeError, lambda: s.lock(name), told)
     refused(TypeError, lambda: s.fence(name), told)
+    refused(TypeError, lambda: s.counter(name), told)
+    refused(TypeError, lambda: s.ids(name), told)
     refused(TypeError, lambda: s.lock_all([name]), told)
 
 
@@ -320,6 +324,73 @@ async def test_tokens_and_values_of_a_fence(s: AsyncSession) -> None:
             await fence.get(field)
 
 
+async def test_amounts_and_bounds_of_a_counter(s: AsyncSession) -> None:
+    counter = s.counter("it")
+
+    async def told(
+        error: type[Exception], asked: Coroutine[Any, Any, object], *parts: str
+    ) -> None:
+        with pytest.raises(error) as caught:
+            await asked
+        assert caught.type is error
+        assert all(part in str(caught.value) for part in parts)
+        assert len(str(caught.value)) < 300
+
+    edge = f"is not between {-(2**63)} and {2**63 - 1}"
+    for n in (2**63, -(2**63) - 1, 2**64, 10**40, 10**5000):
+        await told(ValueError, counter.add(n), "n=", edge)
+        await told(ValueError, counter.set(n), "value=", edge)
+        await told(ValueError, counter.add(1, at_least=n), "at_least=", edge)
+        await told(ValueError, counter.add(1, at_most=n), "at_most=", edge)
+        await told(ValueError, s.add_all({"it": n}), "amount for 'it'", edge)
+        await told(ValueError, counter.add(1, token=n), "token", "not between 1 and")
+    wrong: Any
+    for wrong in (1.0, math.nan, math.inf, True, "5", b"5", None, Decimal(5)):
+        shown = f"not {type(wrong).__name__}: {wrong!r}"
+        await told(TypeError, counter.add(wrong), "n is an int", shown)
+        await told(TypeError, counter.set(wrong), "value is an int", shown)
+        await told(TypeError, s.add_all({"it": wrong}), "amount for 'it'", shown)
+        if wrong is not None:
+            await told(TypeError, counter.add(1, at_least=wrong), "at_least is", shown)
+            await told(TypeError, counter.add(1, token=wrong), "a token is", shown)
+    await told(
+        ValueError,
+        counter.add(1, at_least=5, at_most=4),
+        "at_least=5 is higher than at_most=4",
+    )
+    for rid in ("", "a\nb", "x" * 513):
+        await told(ValueError, counter.add(1, rid=rid), "rid")
+    await told(ValueError, s.add_all({}), "amounts is empty")
+    wide = s.counter("it", shards=4)
+    for asked in (wide.add(1, token=7), wide.add(1, at_most=7), wide.delete(token=7)):
+        await told(ValueError, asked, "'it' has 4 shards", "cannot be checked")
+    for shards in (0, -1, 257):
+        refused(
+            ValueError,
+            lambda shards=shards: s.counter("it", shards=shards),  # type: ignore[misc]  # its default
+            f"shards={shards} is not between 1 and 256",
+        )
+
+
+async def test_blocks_of_ids(s: AsyncSession) -> None:
+    for option, most in (("block", 2**32), ("start", 2**53 - 1)):
+        wrong: Any
+        for wrong in (0, -1, most + 1, 2**64):
+            given: dict[str, Any] = {option: wrong}
+            refused(
+                ValueError,
+                lambda given=given: s.ids("it", **given),  # type: ignore[misc]  # its default
+                f"{option}={wrong} is not between 1 and {most}",
+            )
+        for wrong in (None, 1.0, math.nan, True, "5"):
+            given = {option: wrong}
+            refused(
+                TypeError,
+                lambda given=given: s.ids("it", **given),  # type: ignore[misc]  # its default
+                f"{option} is an int, not",
+            )
+
+
 async def test_nothing_of_this_was_a_matter_of_the_server(
     api: Api, s: AsyncSession
 ) -> None:
@@ -328,4 +399,10 @@ async def test_nothing_of_this_was_a_matter_of_the_server(
         await s.lock("it").try_acquire()
     with pytest.raises(Unreachable):
         await s.fence("it").check(7)
+    with pytest.raises(Unreachable):
+        await s.counter("it").add(1)
+    with pytest.raises(Unreachable):
+        await s.add_all({"it": 1})
+    with pytest.raises(Unreachable):
+        await anext(s.ids("it"))
     assert isinstance(api, Asyncio) or real(s) is not s

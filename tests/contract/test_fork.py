@@ -26,6 +26,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no for
         forks.while_the_keeper_is_at_it,
         forks.while_waiting,
         forks.on_a_loop,
+        forks.while_counting,
         pytest.param(forks.while_renewing, marks=pytest.mark.slow),
     ],
     ids=lambda story: str(story.__name__),

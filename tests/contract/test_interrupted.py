@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 import redis
 
-from contract.interrupter import Case
+from contract.interrupter import Case, Interrupter
 from contract.places import RedisPlace, stranger
-from coordkit import Lock, LockTimeout, Session
+from coordkit import CoordError, Lock, LockTimeout, Session
 
 pytestmark = pytest.mark.slow
 
@@ -106,3 +106,25 @@ def test_at_every_line_of_a_wait_in_vain(
     assert case.cases > 100
     assert not case.left, case.story()
     assert not case.until_ttl
+
+
+def test_at_every_line_of_an_add(new_session: Callable[[], Session]) -> None:
+    """It was counted or not, once; and the next one is counted as ever."""
+    session = new_session()
+    counter, cases, where = session.counter("it"), 0, "not yet"
+    value = counter.add(1)
+    while where:
+        interrupter = Interrupter(cases, deep=True)
+        try:
+            with interrupter:
+                counter.add(1)
+        except (KeyboardInterrupt, CoordError):
+            pass
+        where = interrupter.where
+        after = counter.value()
+        assert after in (value, value + 1), where
+        value = counter.add(1)
+        assert value == after + 1, where
+        cases += 1
+    assert cases > 50
+    session.close()

@@ -18,8 +18,10 @@ from coordkit import (
     FenceRegression,
     KeyConflict,
     LeaseLost,
+    NotAllAdded,
     Reason,
     Refused,
+    StaleToken,
     State,
 )
 
@@ -416,8 +418,48 @@ async def test_a_full_server_and_a_fence(place: Place, s: AsyncSession) -> None:
     with full(place):
         with pytest.raises(Refused):
             await fence.set("field", "new", token=8)
+        with pytest.raises(Refused):
+            await fence.append("entry", token=8)
+        with pytest.raises(Refused):
+            await fence.check(8)
+        await fence.check(7)
         assert await fence.get("field") == b"old"
         assert await fence.seen() == 7
+        await fence.delete("field", token=8)
+        assert await fence.get("field") is None
+        assert await fence.seen() == 8
+
+
+@on_redis
+async def test_a_full_server_and_a_counter(place: Place, s: AsyncSession) -> None:
+    counter = s.counter("it")
+    await counter.add(5, token=7)
+    await s.counter("wide", shards=3).add(1)
+    with full(place):
+        for ask in (
+            counter.add(1),
+            counter.add(1, token=8),
+            counter.set(1),
+            s.counter("new").add(1),
+            s.counter("wide").add(1),
+        ):
+            with pytest.raises(Refused):
+                await ask
+        with pytest.raises(NotAllAdded) as told:
+            await s.add_all({"it": 1, "new": 1})
+        assert told.value.added == {}
+        with pytest.raises(Refused):
+            await anext(s.ids("it"))
+        assert await counter.value() == 5
+        assert [(i.name, i.value) for i in await s.counters()] == [
+            ("it", 5),
+            ("wide", 1),
+        ]
+        assert await s.counter("wide").delete() == 1
+        assert await counter.delete(token=8) == 5
+    with pytest.raises(StaleToken):
+        await counter.add(1, token=7)
+    assert await counter.add(1) == 1
 
 
 @on_redis

@@ -63,8 +63,8 @@ class Script(NamedTuple):
             yield command.strip("'"), arguments
 
     def answers(self) -> set[str]:
-        """The words that the body can answer: its literals, those of commands left out."""
-        code = self.body
+        """The words that the body can answer: its literals, but for commands and comparisons."""
+        code = re.sub(r"[=~]= '[^']*'", "", self.body)
         while found := _CALL.search(code):
             end = _arguments(code, found.end())[1]
             code = code[: found.start()] + code[end:]
@@ -79,6 +79,17 @@ class Script(NamedTuple):
             "function(text) return string.dump(assert(loadstring(text))) end"
         )
         return _Bytecode(dump(self.source.encode())).globals()
+
+
+def place(index: str) -> tuple[int, int]:
+    """What an index of a header means: by how much it grows with i, and where it begins."""
+    one = re.fullmatch(r"(\d+)", index)
+    if one:
+        return 0, int(one[1])
+    many = re.fullmatch(r"(?:(\d+)\*)?i([+-]\d+)?", index)
+    assert many, index
+    stride = int(many[1] or 1)
+    return stride, stride + int(many[2] or 0)
 
 
 def _arguments(code: str, start: int) -> tuple[list[str], int]:

@@ -86,9 +86,10 @@ def look(
         fields = [field.encode() for field in record]
     waiting = [text.encode() for pair in candidates for text in pair]
     why, by = (text.encode() for text in paused)
+    pause = b"a pause" if by else b""
     now = 1_700_000_100_000
     return [
-        *(state.encode(), now, ends_ms, why, by, rid, *fields),
+        *(state.encode(), now, ends_ms, why, by, pause, rid, *fields),
         *(known, list(changes), waiting),
     ]
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
 
-from coordkit._core.ops import Listen, Op, Wait
+from coordkit._core.ops import Listen, Op, Pipeline, Wait
 from coordkit.errors import CoordError, LeaseLost
 from core import rings
-from core.answers import cron, election, fence, group, lock, ring
+from core.answers import count, cron, election, fence, group, lock, ring
 from core.answers.said import Asked, Word
-from core.lua import SCRIPTS
+from core.lua import SCRIPTS, place
 from core.props import BUSY, ENDS, RID, a_claim, wanting
 from core.script import Line, Stage
 
-NOUNS = (lock, election, group, cron, fence, ring)
+NOUNS = (lock, election, group, cron, fence, count, ring)
 ASKED = [asked for noun in NOUNS for asked in noun.ASKED]
 WORDS = [word for noun in NOUNS for word in noun.WORDS]
 each_call = pytest.mark.parametrize(
@@ -31,35 +30,33 @@ def test_every_script_is_called() -> None:
     assert {asked.call.script for asked in ASKED} == set(SCRIPTS)
 
 
-def positions(script: str, table: str) -> dict[int, str]:
-    """What the header says stands where, from 1; of one lease where there are many."""
-    described = SCRIPTS[script].described(table)
-    each = len(described)
-    return {
-        int(
-            re.sub(rf"{each}\*i(-(\d+))?", lambda m: str(each - int(m[2] or 0)), index)
-        ): w
-        for index, w in described.items()
-    }
+def positions(script: str, table: str, length: int) -> dict[int, str]:
+    """What the header says stands where, from 1: there are *length* of them."""
+    found: dict[int, str] = {}
+    for index, word in SCRIPTS[script].described(table).items():
+        stride, first = place(index)
+        found |= dict.fromkeys(range(first, length + 1, stride or length), word)
+    return found
 
 
-def expected(asked: Asked, table: str) -> dict[int, str]:
+def expected(asked: Asked, table: str, length: int) -> dict[int, str]:
     """What the header says stands where in such a call."""
-    words = positions(asked.call.script, table)
+    words = positions(asked.call.script, table, length)
     return {n: word for n, word in words.items() if word not in asked.unsaid}
 
 
 @each_call
 def test_every_key_stands_where_the_header_says(asked: Asked) -> None:
     kinds = [key.split(":")[4].removeprefix(asked.of) for key in asked.call.keys]
-    assert dict(enumerate(kinds, 1)) == expected(asked, "KEYS")
+    assert dict(enumerate(kinds, 1)) == expected(asked, "KEYS", len(kinds))
 
 
 @each_call
 def test_every_argument_stands_where_the_header_says(asked: Asked) -> None:
-    words, given = expected(asked, "ARGV"), asked.call.args
+    given = asked.call.args
     if asked.lists:
-        given = given[: len(words)]
+        given = given[: len(SCRIPTS[asked.call.script].described("ARGV"))]
+    words = expected(asked, "ARGV", len(given))
     assert dict(enumerate(given, 1)) == {n: asked.values[w] for n, w in words.items()}
 
 
@@ -81,7 +78,8 @@ def test_every_word_of_every_script_is_known_here() -> None:
 
 @pytest.mark.parametrize("word", WORDS, ids=lambda word: f"{word.script}: {word.word}")
 def test_every_word_means_what_it_should(word: Word) -> None:
-    lines = [*word.before, (word.script, word.answer), *word.then]
+    asked = Pipeline if word.trip else word.script
+    lines: list[Line] = [*word.before, (asked, word.answer), *word.then]
     assert meaning(word.op(), lines) is word.means
 
 

@@ -6,9 +6,15 @@ from typing import Any
 
 import pytest
 
-from coordkit._core.asking import FIRST_PAUSE, SHORTEST_CALL, ask, insist
+from coordkit._core.asking import (
+    FIRST_PAUSE,
+    SHORTEST_CALL,
+    ask,
+    insist,
+    insist_all,
+)
 from coordkit._core.ops import Call, Pipeline, Rest
-from coordkit.errors import Refused, Unreachable
+from coordkit.errors import NotPermitted, Refused, Unreachable
 from core.props import no_answer, not_sent
 from core.script import Line, Stage, Took, play
 
@@ -79,3 +85,68 @@ def test_a_no_is_an_answer() -> None:
     for asked in (ask(CALL), insist(CALL)):
         with pytest.raises(Refused):
             play(asked, [("lock_info", Refused("no"))])
+
+
+def test_a_no_says_nothing_of_what_is_still_on_its_way() -> None:
+    """Out of memory now; but what was asked before may be executed when there is some."""
+    for lost, is_known in [(no_answer(), False), (not_sent(), True)]:
+        lines: list[Line] = [("lock_info", lost), (Rest, None)]
+        with pytest.raises(Refused if is_known else Unreachable) as told:
+            play(insist(CALL), [*lines, ("lock_info", Refused("no memory"))])
+        assert "no memory" in str(told.value)
+        trips: list[Line] = [(Pipeline, [lost]), (Rest, None)]
+        refused: Line = (Pipeline, [Refused("no memory")])
+        (answer,) = play(insist_all([CALL]), [*trips, refused])
+        assert isinstance(answer, Refused) is is_known
+        assert isinstance(answer, Unreachable) is not is_known
+
+
+def test_who_may_not_ask_did_not_ask_before_either() -> None:
+    lines: list[Line] = [("lock_info", no_answer()), (Rest, None)]
+    with pytest.raises(NotPermitted):
+        play(insist(CALL), [*lines, ("lock_info", NotPermitted("no"))])
+
+
+# -- several changes -----------------------------------------------------------------
+
+OTHER = CALL._replace(keys=("other",))
+
+
+def test_only_what_got_no_answer_is_asked_for_again() -> None:
+    stage = Stage()
+    lines: list[Line] = [
+        (Pipeline, [no_answer(), Refused("no")]),
+        (Rest, None),
+        (Pipeline, no_answer()),
+        (Rest, None),
+        (Pipeline, [["done"]]),
+    ]
+    done, refused = stage.play(insist_all([CALL, OTHER]), lines)
+    assert done == ["done"]
+    assert isinstance(refused, Refused), "which is an answer"
+    trips = [request for request in stage.asked if isinstance(request, Pipeline)]
+    assert [trip.calls for trip in trips] == [(CALL, OTHER), (CALL,), (CALL,)]
+
+
+def test_not_for_ever_and_then_it_says_of_which() -> None:
+    stage = Stage()
+
+    def answer(request: Any) -> Any:
+        if not isinstance(request, Pipeline):
+            return None
+        return [not_sent(), ["done"]] if len(request.calls) == 2 else not_sent()
+
+    silent, done = stage.improvise(insist_all([CALL, OTHER]), answer)
+    assert isinstance(silent, Unreachable)
+    assert done == ["done"]
+    assert stage.now == pytest.approx(104.0), "two time-outs"
+
+
+def test_the_last_trip_has_only_the_time_that_is_left() -> None:
+    stage = Stage()
+    late: Line = (Pipeline, Took(1.95, no_answer()))
+    rest: Line = (Rest, None)
+    stage.play(insist_all([CALL]), [late, rest, late, rest, (Pipeline, [["done"]])])
+    last = stage.asked[-1]
+    assert isinstance(last, Pipeline)
+    assert last.timeout == SHORTEST_CALL

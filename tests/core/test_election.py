@@ -411,7 +411,7 @@ def test_transfer_by_nobody() -> None:
 
 def test_transfer_to_nobody_names_the_candidates() -> None:
     answer = led_by("you")
-    answer[13] = [b"r1", b"p0\nx\n{}", b"r2", b"p0\ny\n{}"]
+    answer[14] = [b"r1", b"p0\nx\n{}", b"r2", b"p0\ny\n{}"]
     nobody: Line = ("election_transfer", [b"nobody"])
     with pytest.raises(NoCandidate) as refused:
         play(transferring(), [("election_look", answer), nobody])
@@ -439,19 +439,40 @@ def test_transfer_gives_up_where_leaders_come_and_go() -> None:
 @pytest.mark.parametrize(("lasting", "ms"), [(None, 0), (1.5, 1500)])
 def test_pause(lasting: float | None, ms: int) -> None:
     stage = Stage()
-    op = OFFICE.pause("op", lasting, "upgrade")
-    assert stage.play(op, [("election_pause", [b"paused"])]) is None
-    keys = (OFFICE.keys.lock, OFFICE.history, OFFICE.keys.index)
-    args = (ms, "op", "upgrade", "election:jobs", OFFICE.channel)
-    assert stage.asked == [Call("election_pause", keys, args, 2.0)]
+    op = OFFICE.pause(RID, "op", lasting, "upgrade")
+    lines: list[Line] = [("election_look", look()), ("election_pause", [b"paused"])]
+    assert stage.play(op, lines) is None
+    k = OFFICE.keys
+    keys = (k.lock, OFFICE.history, k.index, k.tomb + RID)
+    by = 1_700_000_100_000 + 4_000
+    args = (RID, by, ms, "op", "upgrade", "election:jobs", OFFICE.channel)
+    assert stage.asked[1] == Call("election_pause", keys, args, 2.0)
+
+
+def test_a_pause_that_comes_too_late_is_none() -> None:
+    lines: list[Line] = [("election_look", look()), ("election_pause", [b"late"])]
+    with pytest.raises(Unreachable, match="'jobs' goes on"):
+        play(OFFICE.pause(RID, "op", None, ""), lines)
+
+
+def test_resume_ends_the_pause_that_it_has_seen() -> None:
+    stage = Stage()
+    answer = look("paused", paused=("upgrade", "op"))
+    lines: list[Line] = [("election_look", answer), ("election_resume", [b"resumed"])]
+    stage.play(OFFICE.resume("me"), lines)
+    keys = (OFFICE.keys.lock, OFFICE.history, OFFICE.keys.queue)
+    args = ("a pause", "me", "ck:1:ns:wake:", OFFICE.channel)
+    assert stage.asked[1] == Call("election_resume", keys, args, 2.0)
+    play(OFFICE.resume("me"), [("election_look", look())])
 
 
 def test_pause_tells_who_has_to_resign() -> None:
     lines: list[Line] = [
+        ("election_look", look()),
         ("election_pause", [b"asked"]),
         ("election_look", led_by("you")),
     ]
-    leader = play(OFFICE.pause("op", None, ""), lines)
+    leader = play(OFFICE.pause(RID, "op", None, ""), lines)
     assert leader is not None
     assert leader.identity == "you"
 

@@ -19,7 +19,9 @@ from coordkit._core.keys import (
     bucket_of,
     check_name,
     check_namespace,
-    guard_key,
+    counter_keys,
+    fence_keys,
+    ids_key,
     index_keys,
     lasting_keys,
     lock_keys,
@@ -61,14 +63,23 @@ def parse(key: str) -> Part:
 
 
 def keys_of(namespace: str, name: str) -> dict[str, str]:
-    """Every key of a lock and of a fence of that name, by the field it stands in."""
+    """Every key of a lock, a fence, a counter and ids of that name, by what it is."""
     keys = lock_keys(namespace, name)
     named = {
         field.name: getattr(keys, field.name)
         for field in dataclasses.fields(LockKeys)
         if field.name != "bucket"
     }
-    return {**named, "guard": guard_key(namespace, name)}
+    fence, counter = fence_keys(namespace, name), counter_keys(namespace, name)
+    return {
+        **named,
+        "guard": fence.guard,
+        "journal": fence.journal,
+        "memo": fence.memo,
+        "counter": counter.counter,
+        "lasting": counter.lasting,
+        "ids": ids_key(namespace, name),
+    }
 
 
 # -- golden ------------------------------------------------------------------------
@@ -104,6 +115,11 @@ def test_golden_keys() -> None:
         "fence": "ck:1:default:{b0}:fence",
         "index": "ck:1:default:{b0}:index",
         "guard": "ck:1:default:{b0}:guard:jobs",
+        "journal": "ck:1:default:{b0}:journal:jobs",
+        "memo": "ck:1:default:{b0}:memo:",
+        "counter": "ck:1:default:{b0}:counter:jobs",
+        "lasting": "ck:1:default:{b0}:lasting",
+        "ids": "ck:1:default:{b0}:ids:jobs",
     }
     assert lock_keys("default", "jobs").bucket == 0xB0
     assert lock_keys("A.b_c-9", "}{").lock == "ck:1:A.b_c-9:{44}:lock:}{"
@@ -160,6 +176,9 @@ def test_names_spread_over_the_buckets() -> None:
 def test_all_keys_of_a_name_share_a_slot(namespace: str, name: str) -> None:
     keys = keys_of(namespace, name)
     keys["tomb"] += "0123456789abcdef" * 2 + "x"
+    keys["memo"] += "0123456789abcdef-0"
+    keys["value"] = fence_keys(namespace, name).value + name
+    assert counter_keys(namespace, name).memo == fence_keys(namespace, name).memo
     assert len({key_slot(key.encode()) for key in keys.values()}) == 1
     index = index_keys(namespace)[bucket_of(name)]
     assert index == keys["index"]
@@ -170,9 +189,39 @@ def test_a_key_tells_what_it_is_of(namespace: str, name: str) -> None:
     """So no two of (namespace, kind, name) have the same key."""
     keys = keys_of(namespace, name)
     for kind, key in keys.items():
-        of = {"fence": None, "index": None, "tomb": ""}.get(kind, name)
+        of = {
+            "fence": None,
+            "index": None,
+            "lasting": None,
+            "tomb": "",
+            "memo": "",
+        }.get(kind, name)
         assert parse(key) == Part(namespace, bucket_of(name), kind, of)
     assert len(set(keys.values())) == len(keys)
+
+
+@given(NAMES, NAMES, NAMES, NAMES)
+@example("a", "b:c", "a:b", "c")
+@example("a%3A", "b", "a:", "b")
+def test_a_field_of_a_fence_is_of_that_fence(a: str, b: str, c: str, d: str) -> None:
+    one, other = fence_keys("ns", a).value + b, fence_keys("ns", c).value + d
+    assert (one == other) is ((a, b) == (c, d))
+
+
+@given(NAMES)
+def test_each_shard_of_a_counter_has_a_bucket_of_its_own(name: str) -> None:
+    shards = [counter_keys("ns", name, n) for n in range(BUCKETS)]
+    found = [parse(shard.counter) for shard in shards]
+    assert {part.name for part in found} == {name}
+    assert [part.bucket for part in found] == [
+        (bucket_of(name) + n) % BUCKETS for n in range(BUCKETS)
+    ]
+    for keys in shards[:3]:
+        assert key_slot(keys.counter.encode()) == key_slot(keys.memo.encode())
+        assert key_slot(keys.counter.encode()) == key_slot(keys.lasting.encode())
+    assert [shard.lasting for shard in sorted(shards, key=lambda s: s.lasting)] == list(
+        lasting_keys("ns")
+    )
 
 
 @given(NAMES)

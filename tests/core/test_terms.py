@@ -248,7 +248,7 @@ def test_a_leader_has_a_name_a_term_and_an_end() -> None:
 def test_metadata_that_is_not_ours_means_nothing() -> None:
     answer = led_by("b", 9)
     for stored in (b"{", b"[1]", b"", b"[" * 5000):
-        answer[9] = stored
+        answer[10] = stored
         found = seen("jobs", answer).leader
         assert found is not None
         assert found.meta == {}
@@ -261,7 +261,7 @@ def test_metadata_that_is_not_ours_means_nothing() -> None:
         look("vacant", [b"1-0", [b"what"]]),
         look("vacant", entry(1, "elected", 7, "a", at="soon")),
         look(candidates=[("r1", "no record")]),
-        [*look("led", leader=("a", 7))[:6], b"many", *look("led", leader=("a", 7))[7:]],
+        [*look("led", leader=("a", 7))[:7], b"many", *look("led", leader=("a", 7))[8:]],
     ],
 )
 def test_what_is_not_ours_is_a_conflict(answer: list[Any]) -> None:

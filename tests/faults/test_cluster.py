@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from contract.flavours import Api
-from coordkit import AsyncLease, AsyncSession, Unreachable
+from coordkit import AsyncLease, AsyncSession, NotAllAdded, Unreachable
 from coordkit._core.keys import lock_keys
 from faults.conftest import CALL
 from faults.ruler import Ruler
@@ -198,6 +198,41 @@ async def test_a_slot_has_moved_since(
     assert tokens == sorted(set(tokens))
 
 
+async def test_a_slot_moves_while_it_is_counted(
+    api: Api,
+    clustered: AsyncSession,
+    clustered_peer: AsyncSession,
+    cluster: RedisCluster,
+    slots: Slots,
+) -> None:
+    """What was counted there is not counted again here: the memory of it moves, too."""
+    counted, unknown, done = list[int](), list[int](), False
+
+    async def count(session: AsyncSession) -> None:
+        counter = session.counter("it")
+        while not done:
+            try:
+                counted.append(await counter.add(1))
+            except Unreachable:
+                unknown.append(1)
+
+    counting = [api.start(count(each)) for each in (clustered, clustered_peer)]
+    await api.until(lambda: len(counted) > 10)
+    for _ in range(3):
+        slot = slots.of("it")
+        to = next(n for n in cluster.nodes if n is not slots.owner(slot))
+        await slots.move(api, slot, to, pause=0.1)
+    before = len(counted)
+    await api.until(lambda: len(counted) > before + 10)
+    done = True
+    for each in counting:
+        await each
+    assert len(set(counted)) == len(counted)
+    value = await clustered.counter("it").value()
+    assert len(counted) <= value <= len(counted) + len(unknown)
+    assert len(unknown) < len(counted) / 4
+
+
 # -- a node that does not answer -------------------------------------------------------
 
 
@@ -241,6 +276,33 @@ async def test_a_node_is_frozen(
     for each in (*kept, lease):
         await each.release()
     await gone(api, clustered, unlucky)
+
+
+async def test_of_several_counters_those_of_a_frozen_node_are_named(
+    api: Api, clustered: AsyncSession, cluster: RedisCluster, slots: Slots
+) -> None:
+    """They may be added to later, once; the others are added to, and that is told."""
+    *others, frozen = cluster.nodes
+    unlucky, lucky = slots.on(frozen, 3), slots.on(others[0], 3)
+    assert await clustered.add_all(dict.fromkeys([*unlucky, *lucky], 1))
+    frozen.pause()
+    try:
+        with pytest.raises(NotAllAdded) as told:
+            await clustered.add_all(dict.fromkeys([*unlucky, *lucky], 10))
+    finally:
+        frozen.resume()
+    assert told.value.added == dict.fromkeys(lucky, 11)
+    assert set(told.value.failed) == set(unlucky)
+    assert {type(error) for error in told.value.failed.values()} == {Unreachable}
+
+    async def settled() -> bool:
+        try:
+            values = {await clustered.counter(name).value() for name in unlucky}
+        except Unreachable:
+            return False
+        return values <= {1, 11}
+
+    await api.until(settled)
 
 
 async def gone(api: Api, session: AsyncSession, name: str) -> None:

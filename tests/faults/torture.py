@@ -9,26 +9,23 @@ the same run.
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import json
 import random
 import socketserver
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 from faults import crew
+from faults.chaos import Chaos, Crew
 from faults.crew import Order
 from faults.network import QUESTION, SUBSCRIBE, asks
 from support.history import Event, Recorder, now, read
 from support.polling import until
-from support.processes import Child, worker
 from support.proxy import Proxy
 from support.servers import RedisServer
 
@@ -36,8 +33,6 @@ Variety: TypeAlias = Literal["strict", "journal", "empty"]
 
 NAMESPACE = "torture"
 WORKERS = 6
-#: the longest of each, in seconds
-FREEZE, STALL, HOLE = 1.6, 0.5, 0.4
 #: what is aimed at when a reply is lost
 TARGETS = (
     QUESTION,
@@ -113,66 +108,6 @@ class _Writer(socketserver.StreamRequestHandler):
             self.wfile.write(b"\n")
 
 
-class Crew:
-    """The workers: started, killed and replaced, frozen and thawed."""
-
-    def __init__(self, order: Callable[[int, str], Order], history: Path) -> None:
-        self._order = order
-        self._history = Recorder(history, "test")
-        self._names = itertools.count()
-        self._at_work: dict[int, tuple[str, Child]] = {}
-        self.frozen: set[int] = set()
-        for place in range(WORKERS):
-            self._hire(place)
-
-    def _hire(self, place: int) -> None:
-        name = f"w{place}.{next(self._names)}"
-        child = worker(crew.work, **asdict(self._order(place, name)))
-        self._at_work[place] = (name, child)
-
-    def kill(self, place: int) -> None:
-        """Kill one (SIGKILL), and start another in its place."""
-        name, child = self._at_work[place]
-        self._still_works(name, child)
-        self.frozen.discard(place)
-        child.sigkill()
-        self._history.killed(name)
-        child.end()
-        self._hire(place)
-
-    def freeze(self, place: int) -> None:
-        """Stop one (SIGSTOP)."""
-        name, child = self._at_work[place]
-        self._still_works(name, child)
-        child.sigstop()
-        self.frozen.add(place)
-
-    def thaw(self, place: int) -> None:
-        """Let it go on, if it is still the one that was stopped."""
-        if place in self.frozen:
-            self.frozen.discard(place)
-            self._at_work[place][1].sigcont()
-
-    def check(self) -> None:
-        """Fail if one has ended by itself."""
-        for name, child in self._at_work.values():
-            self._still_works(name, child)
-
-    @staticmethod
-    def _still_works(name: str, child: Child) -> None:
-        assert child.alive, f"worker {name} ended by itself:\n{child.output()}"
-
-    def finish(self, within: float) -> None:
-        """Wait until all have ended, each in good order; nobody may wait for ever."""
-        for name, child in self._at_work.values():
-            assert child.wait(within) == 0, f"{name} failed:\n{child.output()}"
-
-    def close(self) -> None:
-        """End whoever is left."""
-        for _, child in self._at_work.values():
-            child.end()
-
-
 class Torture:
     """One run."""
 
@@ -183,9 +118,6 @@ class Torture:
         self._at = at
         self._rng = random.Random(seed)
         self.faults: Counter[str] = Counter()
-        self._stalled = False
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
-        self._number = itertools.count()
         self.births = [Birth(0.0, 0)]
         self.lines: Counter[str] = Counter()
 
@@ -202,8 +134,8 @@ class Torture:
             resource = Resource(self._at / "resource.jsonl")
             stack.callback(resource.close)
 
-            def order(place: int, name: str) -> Order:
-                return Order(
+            def order(place: int, name: str) -> dict[str, Any]:
+                told = Order(
                     flavour="sync" if place % 2 else "async",
                     process=name,
                     seed=self.seed,
@@ -215,103 +147,34 @@ class Torture:
                     stop=str(stop),
                     hands=3 if place % 2 else 5,
                 )
+                return asdict(told)
 
-            self._crew = Crew(order, self._at / "test.jsonl")
-            stack.callback(self._crew.close)
+            workers = Crew(WORKERS, crew.work, order, self._at / "test.jsonl")
+            stack.callback(workers.close)
             until(lambda: len(self._histories()) >= WORKERS + 2, timeout=20)
-            self._let_loose()
-            self._heal()
+            chaos = Chaos(
+                self._rng,
+                self._server,
+                self._proxy,
+                workers,
+                TARGETS,
+                killed=self._note_birth,
+                empty=self.variety == "empty",
+            )
+            chaos.let_loose(self.seconds, FAULTS[self.variety])
+            chaos.heal()
+            self.faults = chaos.faults
             # In peace for a while: everybody is served, then finishes what he is at.
             time.sleep(1.0)
-            self._crew.check()
+            workers.check()
             stop.touch()
-            self._crew.finish(within=3 * crew.TTL + 5.0)
+            workers.finish(within=3 * crew.TTL + 5.0)
             self._nothing_is_left()
             self.lines = self._proxy.struck
         return read(self._histories())
 
     def _histories(self) -> list[Path]:
         return sorted(self._at.glob("*.jsonl"))
-
-    # -- chaos -------------------------------------------------------------------------
-
-    def _let_loose(self) -> None:
-        names, weights = zip(*FAULTS[self.variety].items(), strict=True)
-        end = time.monotonic() + self.seconds
-        while time.monotonic() < end:
-            (fault,) = self._rng.choices(names, weights)
-            if getattr(self, f"_{fault}")() is not False:
-                self.faults[fault] += 1
-            self._rest(self._rng.uniform(0.02, 0.25))
-            self._crew.check()
-
-    def _rest(self, seconds: float) -> None:
-        """Do what is due during the next *seconds*."""
-        end = time.monotonic() + seconds
-        while (present := time.monotonic()) < end:
-            while self._due and self._due[0][0] <= present:
-                heapq.heappop(self._due)[2]()
-            following = self._due[0][0] if self._due else end
-            time.sleep(max(0.0, min(end, following) - present))
-
-    def _later(self, seconds: float, what: Callable[[], None]) -> None:
-        due = time.monotonic() + seconds
-        heapq.heappush(self._due, (due, next(self._number), what))
-
-    def _heal(self) -> None:
-        while self._due:
-            heapq.heappop(self._due)[2]()
-        self._proxy.heal()
-
-    def _kill(self) -> None:
-        self._crew.kill(self._rng.randrange(WORKERS))
-
-    def _freeze(self) -> bool:
-        place = self._rng.randrange(WORKERS)
-        if self._crew.frozen:
-            return False  # one at a time: two would be a majority of the queue
-        self._crew.freeze(place)
-        self._later(self._rng.uniform(0.1, FREEZE), lambda: self._crew.thaw(place))
-        return True
-
-    def _stall(self) -> bool:
-        if self._stalled:
-            return False
-        self._stalled = True
-        self._server.pause()
-        self._later(self._rng.uniform(0.02, STALL), self._resume)
-        return True
-
-    def _resume(self) -> None:
-        self._stalled = False
-        self._server.resume()
-
-    def _restart(self) -> None:
-        self._server.kill()
-        self._note_birth()
-        time.sleep(self._rng.uniform(0, 0.2))
-        self._server.restart(empty=self.variety == "empty")
-        self._rest(0.5)
-
-    def _lose(self) -> None:
-        number, target = self._rng.randint(1, 4), self._rng.choice(TARGETS)
-        self._proxy.lose_reply(number, target, close=self._rng.random() < 0.5)
-
-    def _halve(self) -> None:
-        self._proxy.cut_mid_reply(match=self._rng.choice(TARGETS))
-
-    def _cut(self) -> None:
-        self._proxy.cut()
-
-    def _hole(self) -> None:
-        deliver = self._rng.random() < 0.5
-        self._proxy.black_hole()
-        wait = self._rng.uniform(0.05, HOLE)
-        self._later(wait, lambda: self._proxy.heal(deliver=deliver))
-
-    def _delay(self) -> None:
-        self._proxy.delay(self._rng.uniform(0.01, 0.1))
-        self._later(self._rng.uniform(0.1, 0.4), lambda: self._proxy.delay(0))
 
     def _note_birth(self) -> None:
         """Now nothing runs that could hand out a token: later ones are of the next life."""

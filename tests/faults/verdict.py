@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 
+from faults.chaos import FREEZE, HOLE, STALL
 from faults.crew import ALONE, TTL, WAITER_TTL
-from faults.torture import FREEZE, HOLE, STALL, Birth, Torture
+from faults.torture import Birth, Torture
 from support.history import (
     Event,
     fenced_writes_in_order,

@@ -31,13 +31,14 @@ class Client:
         self.channel = f"{rng.getrandbits(64):016x}"
         self.tasks: list[Task[Any]] = []
         self.mailboxes: dict[str, Mailbox] = {}
+        self.listeners: dict[str, set[str]] = {}  # channel: rids
         self.deferred: list[Defer] = []
         self.deferral: Callable[[Call, float], None] | None = None
         self.crashed_at: float | None = None
         self.subscribed = False
         self.connection = 0
         self._gap = False
-        self._paused_until = 0.0
+        self._paused_until = self._apart_until = 0.0
         self._backlog: list[tuple[bool, Callable[..., None], tuple[Any, ...]]] = []
 
     # -- for scenarios --------------------------------------------------------------
@@ -89,13 +90,18 @@ class Client:
         self._paused_until = max(self._paused_until, self.world.now + seconds)
         self.world.at(seconds, self._thaw)
 
+    def partition(self, seconds: float) -> None:
+        """Cut it off: whatever it sends or is sent is lost."""
+        self.world.happened("partition", f"{self.name} {seconds:.3f}")
+        self._apart_until = max(self._apart_until, self.world.now + seconds)
+
     def crash(self) -> None:
         """Kill it (SIGKILL); what it has sent goes on."""
         if self.crashed:
             return
         self.world.happened("crash", self.name)
         self.crashed_at = self.world.now
-        self.world.server.channels.pop(self.channel, None)
+        self._silence()
         self._backlog.clear()
         for task in self.tasks:
             task.close()
@@ -109,6 +115,11 @@ class Client:
     def paused(self) -> bool:
         """Whether it is stopped at present."""
         return self.world.now < self._paused_until
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether nothing comes through at present."""
+        return self.world.now < self._apart_until
 
     # -- what reaches it ------------------------------------------------------------
 
@@ -143,6 +154,42 @@ class Client:
 
     # -- wakes ----------------------------------------------------------------------
 
+    def tune(self) -> None:
+        """From now on the server sends what is published on our channels."""
+        channels = self.world.server.channels
+        for channel in (self.channel, *self.listeners):
+            channels.setdefault(channel, set()).add(self)
+
+    def _silence(self) -> None:
+        for listening in self.world.server.channels.values():
+            listening.discard(self)
+
+    def listen(self, rid: str, channel: str) -> None:
+        """Hear what is published there, for this request, too."""
+        self.listeners.setdefault(channel, set()).add(rid)
+        if self.subscribed:  # asked on the line that stands; it is heard a little later
+            self.world.at(self.world.latency(), self._tuned, rid, self.connection)
+
+    def _tuned(self, rid: str, connection: int) -> None:
+        if connection == self.connection and not self.crashed:
+            self.tune()
+            self.world.at(self.world.latency(), self.hear, self._wake_for, rid)
+
+    def _wake_for(self, rid: str) -> None:
+        """It may have missed something before its channel was heard."""
+        if (box := self.mailboxes.get(rid)) is not None:
+            box.put(None)
+
+    def news(self, channel: str, message: str, connection: int) -> None:
+        """Something was published on a channel that is listened to."""
+        if connection != self.connection or not self.subscribed:
+            self.world.happened("news lost", self.name)
+            return
+        for rid in sorted(self.listeners.get(channel, ())):
+            if (box := self.mailboxes.get(rid)) is not None:
+                self.world.counts["told"] += 1
+                box.put(message)
+
     def wake(self, rid: str, rest: str, connection: int) -> None:
         """A message has come in."""
         box = self.mailboxes.get(rid)
@@ -157,7 +204,7 @@ class Client:
     def disconnect(self, least: float = 0.0) -> None:
         """Lose the subscription; subscribe again *least* seconds later or more."""
         world = self.world
-        world.server.channels.pop(self.channel, None)
+        self._silence()
         self.connection += 1
         if self.subscribed and not self.crashed:
             world.happened("disconnect", self.name)

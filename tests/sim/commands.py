@@ -3,20 +3,21 @@ The commands a script may call: keys, strings, hashes, messages.
 
 Each is a function of the `Keyspace` and the arguments, all ``bytes``, and returns what
 Redis would reply: ``bytes``, ``int``, ``list``, `Status`, or None for nil.  What Redis
-refuses is a `ServerError` with its very words.  `sim.zcommands` has the sorted sets, `sim.lists`
-the lists.
+refuses is a `ServerError` with its very words.  `sim.zcommands` has the sorted sets,
+`sim.lists` the lists, `sim.streams` the streams.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from sim.keyspace import (
     Hash,
     Keyspace,
     ScriptBug,
     ServerError,
+    Stream,
     ZSet,
     parse_int,
 )
@@ -26,7 +27,7 @@ class Status(bytes):
     """A status reply, such as ``OK``; Lua sees it as ``{ok = …}``."""
 
 
-Answer: TypeAlias = bytes | int | list[bytes | None] | None
+Answer: TypeAlias = bytes | int | list[Any] | None
 Command: TypeAlias = Callable[..., Answer]
 
 OK = Status(b"OK")
@@ -57,6 +58,7 @@ def type_(db: Keyspace, key: bytes) -> Answer:
         dict: b"hash",
         list: b"list",
         ZSet: b"zset",
+        Stream: b"stream",
         type(None): b"none",
     }
     return Status(names[type(db.live(key))])
@@ -120,6 +122,11 @@ def _expiry_flags(flags: tuple[bytes, ...]) -> tuple[bytes, ...]:
 def get(db: Keyspace, key: bytes) -> Answer:
     """GET key"""
     return db.string(key)
+
+
+def strlen(db: Keyspace, key: bytes) -> Answer:
+    """STRLEN key"""
+    return len(db.string(key) or b"")
 
 
 def set_(db: Keyspace, key: bytes, value: bytes, *options: bytes) -> Answer:
@@ -261,6 +268,7 @@ COMMANDS: dict[bytes, Command] = {
     b"PERSIST": persist,
     b"PEXPIRE": pexpire,
     b"GET": get,
+    b"STRLEN": strlen,
     b"SET": set_,
     b"INCR": incr,
     b"INCRBY": incrby,

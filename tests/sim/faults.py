@@ -60,6 +60,9 @@ class Faults:
     client_pause: float = 2.0
     crashes: float = 0.0
     """Rate of some client dying (SIGKILL)."""
+    partitions: float = 0.0
+    """Rate of some client being cut off: nothing comes through, either way, for a while."""
+    partition: float = 1.5
 
     drift: float = 0.005
     """Clocks of the clients run fast or slow by up to so much."""

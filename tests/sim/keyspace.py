@@ -1,8 +1,9 @@
 """
 The keys of a simulated Redis: values, their ends, and how numbers are spelled.
 
-Strings are ``bytes``, hashes ``dict``, lists ``list``, sorted sets `ZSet`.  A key ends when the
-clock has *passed* its instant, as in Redis; time stands still while a script runs.
+Strings are ``bytes``, hashes ``dict``, lists ``list``, sorted sets `ZSet`, streams
+`Stream`.  A key ends when the clock has *passed* its instant, as in Redis; time stands
+still while a script runs.
 """
 
 from __future__ import annotations
@@ -64,9 +65,19 @@ class ZSet:
         return None if score is None else bisect_left(self.order, (score, member))
 
 
+class Stream:
+    """Entries by their ids, and the highest id there ever was."""
+
+    __slots__ = ("entries", "top")
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[tuple[int, int], list[bytes]]] = []
+        self.top: tuple[int, int] = (0, 0)
+
+
 Hash: TypeAlias = dict[bytes, bytes]
 List: TypeAlias = list[bytes]
-Value: TypeAlias = bytes | Hash | List | ZSet
+Value: TypeAlias = bytes | Hash | List | ZSet | Stream
 
 WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
 NOT_AN_INTEGER = "ERR value is not an integer or out of range"
@@ -116,6 +127,13 @@ class Keyspace:
         """The sorted set at *key*, or None; an error when it is something else."""
         value = self.live(key)
         if value is None or type(value) is ZSet:
+            return value
+        raise ServerError(WRONG_TYPE)
+
+    def stream(self, key: bytes) -> Stream | None:
+        """The stream at *key*, or None; an error when it is something else."""
+        value = self.live(key)
+        if value is None or type(value) is Stream:
             return value
         raise ServerError(WRONG_TYPE)
 

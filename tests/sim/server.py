@@ -32,7 +32,8 @@ class Server:
         drift = world.faults.server_drift
         self.world = world
         self.incarnation = 0
-        self.channels: dict[str, Client] = {}
+        #: which sessions listen to which channel
+        self.channels: dict[str, set[Client]] = {}
         self._rate = 1 + world.rng.uniform(-drift, drift)
         self._set = YEAR_2023
         self._paused_until = 0.0
@@ -72,7 +73,9 @@ class Server:
         queue, self._queue = self._queue, []
         for trip in queue:
             self._reset(trip)
-        for client in list(self.channels.values()):
+        for client in {
+            each for listening in self.channels.values() for each in listening
+        }:
             client.disconnect(down)
 
     def flush(self) -> None:
@@ -125,7 +128,7 @@ class Server:
             if world.trace is not None:
                 world.note(f"{trip.client.name} {call.script}{call.args} -> {value!r}")
         if trip.subscribes and trip.connection == trip.client.connection:
-            self.channels[trip.client.channel] = trip.client
+            trip.client.tune()
         if cut:
             world.happened("cut", trip.client.name)
             world.leave_unanswered(trip)
@@ -139,15 +142,18 @@ class Server:
         trip.client.hear(trip.settle, None, error)
 
     def _publish(self, channel: bytes, message: bytes) -> int:
-        world = self.world
+        world, to = self.world, channel.decode()
         world.counts["published"] += 1
-        client = self.channels.get(channel[-16:].decode())
-        if client is None:
-            return 0
-        if world.chance(world.faults.wake_lost):
-            world.happened("wake lost", client.name)
-        else:
-            rid, _, rest = message.decode().partition(" ")
-            wake = client.wake, rid, rest, client.connection
-            world.at(world.latency(), client.hear, *wake)
-        return 1
+        # A session's own channel is known by its last part, whatever precedes it.
+        listening = self.channels.get(to) or self.channels.get(to[-16:], set())
+        for client in sorted(listening, key=lambda each: each.name):
+            if world.chance(world.faults.wake_lost) or client.cut_off:
+                world.happened("wake lost", client.name)
+            elif to in client.listeners:
+                news = client.news, to, message.decode(), client.connection
+                world.at(world.latency(), client.hear, *news)
+            else:
+                rid, _, rest = message.decode().partition(" ")
+                wake = client.wake, rid, rest, client.connection
+                world.at(world.latency(), client.hear, *wake)
+        return len(listening)

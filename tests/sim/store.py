@@ -27,11 +27,12 @@ from sim.commands import COMMANDS, Command, Status
 from sim.keyspace import Keyspace, ScriptBug, ServerError, spell
 from sim.lists import LISTS
 from sim.lua import machine
+from sim.streams import STREAMS
 from sim.zcommands import ZCOMMANDS
 
 __all__ = ["ScriptBug", "ServerError", "Store"]
 
-_KNOWN: dict[bytes, Command] = COMMANDS | LISTS | ZCOMMANDS
+_KNOWN: dict[bytes, Command] = COMMANDS | LISTS | ZCOMMANDS | STREAMS
 
 LONGEST_TUPLE = 1000
 """A longer list goes to Lua as a table: it would not fit on Lua's stack."""
@@ -140,11 +141,16 @@ class Store:
         if reply is None:
             return False
         if isinstance(reply, list):
-            items = [False if item is None else item for item in reply]
+            items = [self._item(item) for item in reply]
             if len(items) > LONGEST_TUPLE:
                 return self._machine.table(items)
             return True, *items
         return None, b"ok", reply
+
+    def _item(self, item: Any) -> Any:
+        if isinstance(item, list):
+            return self._machine.table([self._item(each) for each in item])
+        return False if item is None else item
 
     def _bug(self, text: str) -> Any:
         self._machine.report(text.encode())

@@ -18,7 +18,8 @@ from itertools import pairwise
 from coordkit._core.claim import Claim, Options, lock_options
 from coordkit._core.fence import Guard
 from coordkit._core.keeper import Keeper
-from coordkit._core.keys import guard_key
+from coordkit._core.keys import fence_keys
+from coordkit._core.lanes import Lanes
 from coordkit._core.lock import LockLease, acquire, release
 from coordkit.errors import CoordError, StaleToken
 from sim.world import Client, Faults, Scenario, World
@@ -215,7 +216,7 @@ def _round(client: Client, ledger: Ledger, keeper: Keeper, rid: str) -> Scenario
         if rng.random() < 0.1:
             keeper.drop(lease)  # as if this process were frozen: the lease runs out
             yield rng.uniform(0.5, 2)
-        yield from _work(client, ledger, lease)
+        yield from work(client, ledger, lease)
         if rng.random() < 0.25:
             return  # walks away: the lease runs out
         grant.released = client.world.now
@@ -228,7 +229,7 @@ def _round(client: Client, ledger: Ledger, keeper: Keeper, rid: str) -> Scenario
         keeper.drop(lease)
 
 
-def _work(client: Client, ledger: Ledger, lease: LockLease) -> Scenario[None]:
+def work(client: Client, ledger: Ledger, lease: LockLease) -> Scenario[None]:
     rng = client.world.rng
     careless = rng.random() < 0.4  # does not look at the lease before it writes
     for _ in range(rng.randrange(4)):
@@ -237,7 +238,8 @@ def _work(client: Client, ledger: Ledger, lease: LockLease) -> Scenario[None]:
             return
         asked = client.world.now
         try:
-            yield from Guard("r", guard_key(NAMESPACE, "r"), 2.0).check(lease.token)
+            fence = Guard("r", fence_keys(NAMESPACE, "r"), Lanes(), 2.0)
+            yield from fence.check(lease.token)
         except StaleToken:
             ledger.refused += 1
         else:
@@ -271,11 +273,11 @@ def episode(
     world.run(world.now + 8)
     ledger.look()
     ledger.check()
-    _takes_at_once(world, ledger)
+    takes_at_once(world, ledger)
     return ledger
 
 
-def _takes_at_once(world: World, ledger: Ledger) -> None:
+def takes_at_once(world: World, ledger: Ledger) -> None:
     """All that was wrong is over: a newcomer must find the lock free."""
     client = world.client("newcomer")
     keeper, rid = keeper_of(client), client.rid(ledger.claim.mode)

@@ -212,7 +212,9 @@ class Task(Generic[T]):
 
     def _listen(self, request: Listen) -> Reply | None:
         self._rids.append(request.rid)
-        self.client.mailboxes[request.rid] = Mailbox(self)
+        self.client.mailboxes.setdefault(request.rid, Mailbox(self))
+        if request.channel:
+            self.client.listen(request.rid, request.channel)
         if self.client.subscribed:
             return Reply(None, self._asked_at, self._asked_at)
 

@@ -161,6 +161,24 @@ def test_a_pipeline_may_be_cut_in_the_middle() -> None:
     assert sorted(counts) == [0, 1, 2]
 
 
+def test_who_is_cut_off_asks_in_vain_and_hears_nothing() -> None:
+    here = world()
+    a, b = here.client("a"), here.client("b")
+    a.partition(1)
+    first = a.spawn(ask(take("a", timeout=0.5)))
+    second = b.spawn(ask(take("b", timeout=0.5)))
+    here.run(0.9)
+    assert isinstance(first.error, Unreachable)
+    assert second.result is not None
+    assert executed(here) == 1
+    third = a.spawn(ask(take("a", timeout=0.5)))
+    here.run(1.1)
+    fourth = a.spawn(ask(take("a", timeout=0.5)))
+    here.run(2)
+    assert isinstance(third.error, Unreachable)
+    assert fourth.result is not None
+
+
 def test_a_paused_server_runs_afterwards_what_came_meanwhile() -> None:
     here = world()
     here.server.pause(5)

@@ -16,9 +16,10 @@ what runs elsewhere.  Everything that happens follows from the seed::
     world.run(world.now + 60)                    # let stragglers and leases run out
 
 Tampering, at any instant, from a scenario or through `World.at`: ``world.server.pause``,
-``.restart``, ``.flush``, ``.step_clock``; ``client.pause``, ``.crash``, ``.disconnect``;
-``task.interrupt``; ``world.calm`` ends all faults.  ``world.server.store`` is the data,
-``world.counts`` says how often what happened, ``world.losses`` when data was lost.
+``.restart``, ``.flush``, ``.step_clock``; ``client.pause``, ``.partition``, ``.crash``,
+``.disconnect``; ``task.interrupt``; ``world.calm`` ends all faults.  ``world.server.store``
+is the data, ``world.counts`` says how often what happened, ``world.losses`` when data was
+lost.
 
 A `Defer` is kept by the client and made again every 50 to 200 ms; with
 ``client.deferral = keeper.defer`` it goes to the shipped keeper instead, which runs as
@@ -179,7 +180,7 @@ class World:
             self.at(there, trip.client.hear, trip.settle, None, error)
             return
         luck = self.rng.random()
-        if luck < faults.request_lost:
+        if luck < faults.request_lost or trip.client.cut_off:
             self.happened("request lost", trip.client.name)
             self.leave_unanswered(trip)
             return
@@ -198,7 +199,7 @@ class World:
     def reply(self, trip: Trip, values: list[Any]) -> None:
         """Let the reply travel back, or be lost."""
         back = self.latency()
-        if self.chance(self.faults.reply_lost):
+        if self.chance(self.faults.reply_lost) or trip.client.cut_off:
             self.happened("reply lost", trip.client.name)
             self.leave_unanswered(trip)
             return
@@ -247,6 +248,10 @@ class World:
                 self._strike_client(lambda c: c.pause(draw(0, faults.client_pause))),
             ),
             "crash": (faults.crashes, self._strike_client(Client.crash)),
+            "partition": (
+                faults.partitions,
+                self._strike_client(lambda c: c.partition(draw(0, faults.partition))),
+            ),
         }
         for name, (rate, _) in self._strikes.items():
             if rate:

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Literal
 
 from coordkit import CoordError, Session
-from coordkit._core.keys import guard_key, lock_keys
+from coordkit._core.keys import fence_keys, lock_keys
+from coordkit._core.lanes import lane_id
 from coordkit._io.connect import source
 from coordkit._io.wire import Wires
 
@@ -133,18 +134,23 @@ def _version(program: str) -> str:
     return f"{name} {number}".rstrip()
 
 
-def forget(session: Session, name: str, holders: list[str]) -> None:
+def forget(session: Session, name: str, field: str, holders: list[str]) -> None:
     """
-    Remove what the lock *name* and its fence left in a Redis that is not ours.
+    Remove what the lock *name* and a field of its fence left in a Redis that is not ours.
 
     By their names, so without SCAN.  Not removed: the scripts that the server keeps,
     and what it remembers for a minute of a request that was given up.
     """
-    keys = lock_keys(session.namespace, name)
-    guard = guard_key(session.namespace, name)
+    keys, fence = (
+        lock_keys(session.namespace, name),
+        fence_keys(session.namespace, name),
+    )
     doomed = [key for key in astuple(keys) if isinstance(key, str)]
     doomed += [keys.tomb + holder for holder in holders]
+    # A worker does one thing after another, and its holders begin with its session.
+    doomed += {fence.memo + lane_id(holder[:16], 0) for holder in holders}
+    lasting = (fence.guard, fence.value + field)
     try:
-        session._engine._wires.command(("DEL", *doomed, guard), timeout=2.0)
+        session._engine._wires.command(("DEL", *doomed, *lasting), timeout=2.0)
     except Exception as error:  # noqa: BLE001 - it must not hide how the demo ended
-        note(f"could not remove {guard}, nor what expires within a day: {error}")
+        note(f"could not remove {lasting}, nor what expires within a day: {error}")

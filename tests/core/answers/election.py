@@ -7,7 +7,7 @@ from typing import Any
 from coordkit._core import lock
 from coordkit._core.ops import Call, Op
 from coordkit._core.terms import Leader
-from coordkit.errors import NoCandidate, NoLeader
+from coordkit.errors import NoCandidate, NoLeader, Unreachable
 from core.answers.lock import VALUES as OF_A_LOCK
 from core.answers.lock import renewal_of
 from core.answers.said import Asked, Word, last_call
@@ -17,6 +17,7 @@ from core.script import Line, Stage
 LED = led_by("me", term=7)
 HIS = led_by("him", term=7)
 VACANT = led_by(None)
+PAUSED = look("paused", paused=("", "op"))
 VALUES = OF_A_LOCK | {
     "hold_ms": 0,
     "member": "leader:jobs",
@@ -29,6 +30,8 @@ VALUES = OF_A_LOCK | {
     "since": "+",
     "candidates": 1,
     "pause_ms": 60_000,
+    "pause": "a pause",
+    "by_ms": 1_700_000_104_000,
 }
 
 
@@ -45,8 +48,8 @@ def calls() -> list[Call]:
         last_call(OFFICE.info()),
         last_call(OFFICE.revoke("it is tired", None), looked),
         last_call(OFFICE.transfer("you", "me", "it is tired"), ("election_look", HIS)),
-        last_call(OFFICE.pause("me", 60.0, "it is tired")),
-        last_call(OFFICE.resume("me")),
+        last_call(OFFICE.pause(RID, "me", 60.0, "it is tired"), looked),
+        last_call(OFFICE.resume("me"), ("election_look", PAUSED)),
     ]
 
 
@@ -55,24 +58,26 @@ def words() -> list[Word]:
         return OFFICE.transfer("you", "me", "")
 
     def pausing() -> Op[Any]:
-        return OFFICE.pause("me", None, "")
+        return OFFICE.pause(RID, "me", None, "")
 
     led: Line = ("election_look", LED)
     his: tuple[Line, ...] = (("election_look", HIS),)
+    paused: tuple[Line, ...] = (("election_look", PAUSED),)
     again: tuple[Line, ...] = (("election_look", VACANT),)
     transfer, pause, resume = (f"election_{v}" for v in ("transfer", "pause", "resume"))
     return [
         Word("election_look", LED, OFFICE.leader, Leader),
         Word("election_look", VACANT, OFFICE.leader, None),
-        Word("election_look", look("paused", paused=("", "op")), OFFICE.leader, None),
+        Word("election_look", PAUSED, OFFICE.leader, None),
         Word(transfer, [b"asked"], transferring, Leader, (), his),
         Word(transfer, [b"not held"], transferring, NoLeader, again, his),
         Word(transfer, [b"nobody"], transferring, NoCandidate, (), his),
         Word(transfer, [b"several"], transferring, NoCandidate, (), his),
-        Word(pause, [b"paused"], pausing, None),
-        Word(pause, [b"asked"], pausing, Leader, (led,)),
-        Word(resume, [b"resumed"], lambda: OFFICE.resume("me"), None),
-        Word(resume, [b"not paused"], lambda: OFFICE.resume("me"), None),
+        Word(pause, [b"paused"], pausing, None, (), his),
+        Word(pause, [b"asked"], pausing, Leader, (led,), his),
+        Word(pause, [b"late"], pausing, Unreachable, (), his),
+        Word(resume, [b"resumed"], lambda: OFFICE.resume("me"), None, (), paused),
+        Word(resume, [b"not paused"], lambda: OFFICE.resume("me"), None, (), paused),
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from coordkit._core.keys import lock_keys
-from coordkit._core.ops import Call, Op
+from coordkit._core.ops import Call, Op, Pipeline
 from core.props import RID, TOKEN
 from core.script import Line, Stage
 
@@ -46,6 +46,8 @@ class Word(NamedTuple):
     means: Any
     then: tuple[Line, ...] = ()
     before: tuple[Line, ...] = ()
+    #: it comes with the others of one trip
+    trip: bool = False
 
     @property
     def word(self) -> str:
@@ -56,5 +58,7 @@ class Word(NamedTuple):
 def last_call(op: Op[Any], *lines: Line) -> Call:
     """The script that *op* calls after these lines."""
     call = Stage().upto(op, lines)
+    if isinstance(call, Pipeline):
+        (call,) = call.calls
     assert isinstance(call, Call)
     return call
