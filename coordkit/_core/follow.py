@@ -49,8 +49,10 @@ class Copy(Protocol):
 class Tended(Copy, Protocol):
     """A copy that has something to do whenever it was refreshed."""
 
-    #: whether it has nothing to do any more, and is followed no longer
-    over: bool
+    @property
+    def over(self) -> bool:
+        """Whether it has nothing to do any more, and is followed no longer."""
+        ...
 
     def tend(self) -> Op[None]:
         """Do it."""

@@ -47,6 +47,8 @@ def settled(
     *given*: slots that their holder has let go, and that go where they are to be.
     """
     nodes = tuple(sorted(_nodes(old, lives, now, left), key=_name))
+    if nodes == old.nodes and not given:
+        return None  # for whoever dies or joins is another by that
     pulls = {node.name: node.pull for node in nodes}
     targets = indexes_then(old, old.targets, nodes)
     if pulls != {node.name: node.pull for node in old.nodes}:
@@ -126,7 +128,7 @@ def mine(ring: Snapshot, name: str, token: int) -> bytes | None:
         if node.name == name:
             if node.holder != token:
                 return None
-            return bytes(owner == index for owner in ring.owners)
+            return bytes(map(index.__eq__, ring.owners))
     return None
 
 

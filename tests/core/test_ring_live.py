@@ -9,6 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from coordkit._core.ring_change import next_version
 from coordkit._core.ring_live import Life, dead, mine, pending, settled
 from coordkit._core.ring_node import ACTIVE, AWAY, LEAVING, Node
 from coordkit._core.ring_read import snapshot_of
@@ -283,6 +284,8 @@ def _look(
 ) -> Snapshot:
     made = settled(ring, there, now, given=ready)
     if made is None:
+        same = next_version(ring, ring.nodes, ring.targets, there)
+        assert (same.owners, same.targets) == (ring.owners, ring.targets)
         return ring
     assert settled(made, there, now) is None
     assert made.version == ring.version + 1
