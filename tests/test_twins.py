@@ -18,6 +18,7 @@ from coordkit import (
     AsyncIds,
     AsyncLease,
     AsyncLeases,
+    AsyncLiveNode,
     AsyncLock,
     AsyncLockAll,
     AsyncLost,
@@ -33,6 +34,7 @@ from coordkit import (
     Ids,
     Lease,
     Leases,
+    LiveNode,
     Lock,
     LockAll,
     Lost,
@@ -70,6 +72,7 @@ TWINS: list[tuple[Any, Any]] = [
     (Ids, AsyncIds),
     (Lost, AsyncLost),
     (Ring, AsyncRing),
+    (LiveNode, AsyncLiveNode),
     (Plan, AsyncPlan),
 ]
 #: What stands behind them: the same names and parameters; how it works differs.
@@ -110,6 +113,7 @@ ASKS = {
     *("Ring.add", "Ring.create", "Ring.delete", "Ring.import_", "Ring.plan"),
     *("Ring.diff", "Ring.export", "Ring.info", "Ring.refresh", "Ring.verify"),
     *("Ring.assign", "Ring.loads", "Ring.release", "Ring.remove", "Ring.reweight"),
+    *("Ring.live", "LiveNode.leave", "LiveNode.renew"),
     "Plan.apply",
 }
 #: Where docstrings must differ, and why.
@@ -131,6 +135,7 @@ TYPED_OTHERWISE = {
     "LockAll.acquire": "likewise",
     "Election.campaign": "likewise",
     "Group.join": "likewise",
+    "Ring.join": "likewise",
     "Election.run": "takes a coroutine function",
     "Session.singleton": "decorates a coroutine function",
 }

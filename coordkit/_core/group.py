@@ -49,6 +49,8 @@ class Circle:
     ttl: float
     timeout: float
     kind: str = "group"
+    #: whether who joins waits for the place of one who has died
+    patient: bool = False
 
     @property
     def member(self) -> str:
@@ -190,13 +192,12 @@ def join(
     *,
     now: float,
     replace: bool,
-    patient: bool = False,
 ) -> Op[M]:
     """
     Become a member; an outage of up to a ttl is ridden out.
 
-    `KeyConflict` when another member has the identity; if *patient*, when he has it for
-    longer than one who has died.  Whatever interrupts it, nothing is left behind.
+    `KeyConflict` when another member has the identity (where one is patient: for longer
+    than one who has died).  Whatever interrupts it, nothing is left behind.
     """
     asking = _joining(circle, record, rid, 1, replace=replace)
     call = Call(*asking, call_timeout(circle.ttl, circle.timeout))
@@ -204,7 +205,7 @@ def join(
         reply = yield from insist(call, circle.ttl)
         word = text(reply.value[0][0])
         until = now + circle.ttl + LAST_LOOK
-        while word == "taken" and patient and reply.heard_at < until:
+        while word == "taken" and circle.patient and reply.heard_at < until:
             yield Rest(min(reply.heard_at + circle.ttl / 20, until))
             reply = yield from insist(call, circle.ttl)
             word = text(reply.value[0][0])

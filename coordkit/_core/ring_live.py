@@ -90,7 +90,8 @@ def _alive(node: Node, life: Life) -> Node:
     """Return *node* as it is while that process is there as it."""
     if life.token < node.holder:
         return node  # seen before it joined again: what the ring says is newer
-    state = ACTIVE if node.state == AWAY else node.state
+    # Who leaves does so as long as it lives; who comes anew stays.
+    state = node.state if life.token == node.holder else ACTIVE
     grace = life.node.grace
     return replace(node, holder=life.token, state=state, grace=grace, until=0.0)
 

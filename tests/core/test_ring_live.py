@@ -198,6 +198,12 @@ def test_a_live_node_that_is_removed_hands_over_and_stays_until_it_leaves() -> N
     assert [node.name for node in gone.nodes] == ["a", "b"]
 
 
+def test_who_comes_anew_as_a_node_that_was_leaving_stays() -> None:
+    ring = settle(after(THREE, remove=["c"]), lives("a", "b") | lives("c", token=2))
+    assert states(ring)["c"] == ACTIVE
+    assert then(ring, lives("a", "b") | lives("c", token=2)).next is None
+
+
 def test_a_node_that_is_away_is_removed_at_once() -> None:
     ring = after(settle(THREE, lives("a", "b"), 100.0), remove=["c"])
     assert [node.name for node in ring.nodes] == ["a", "b"]

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 from unittest import mock
 
-from coordkit._core import keeper, ring_change, ring_live, ring_member
+from coordkit._core import keeper, ring_change, ring_live, ring_tend
 from coordkit._core.ring_snapshot import Snapshot
 from sim.maps import MAPS
 from sim.mutants import Mutant as _Mutant
@@ -31,7 +31,7 @@ def _stale_snapshot_owns() -> Iterator[None]:
         index = next((i for i, n in enumerate(ring.nodes) if n.name == name), -1)
         return bytes(map(index.__eq__, ring.owners)) if index >= 0 else None
 
-    with mock.patch.object(ring_member, "mine", whoever):
+    with mock.patch.object(ring_tend, "mine", whoever):
         yield
 
 
@@ -78,21 +78,21 @@ def _owns_while_it_hands_over() -> Iterator[None]:
         del self, value
 
     shut = property(lambda _: frozenset[int](), open_)
-    with mock.patch.object(ring_member.Tender, "_shut", shut, create=True):
+    with mock.patch.object(ring_tend.Tender, "_shut", shut, create=True):
         yield
 
 
 @contextmanager
 def _who_is_there_is_late() -> Iterator[None]:
     """It goes by who was there when it looked the time before."""
-    take = ring_member.Tender.take
+    take = ring_tend.Tender.take
 
     def late(self: Any, value: Any, asked_at: float, heard_at: float) -> None:
         take(self, value, asked_at, heard_at)
         before = getattr(self, "before", self._lives)
         self.before, self._lives = self._lives, before
 
-    with mock.patch.object(ring_member.Tender, "take", late):
+    with mock.patch.object(ring_tend.Tender, "take", late):
         yield
 
 
@@ -135,7 +135,7 @@ def _nobody_looks_for_the_dead() -> Iterator[None]:
         return settled(old, lives | gone, *args, **given)
 
     settled = ring_live.settled
-    with mock.patch.object(ring_member, "settled", none):
+    with mock.patch.object(ring_tend, "settled", none):
         yield
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from unittest import mock
 
-from coordkit._core import ring, ring_member, ring_slot, ring_snapshot
+from coordkit._core import ring, ring_slot, ring_snapshot, ring_tend
 from coordkit._core.ops import Op
 from coordkit.errors import CoordError
 from sim.episodes import Settings, Sources
@@ -43,7 +43,7 @@ def episode(
 ) -> Atlas:
     """Play one episode and check it."""
     with (
-        mock.patch.object(ring_member, "Shape", return_value=ring.Shape(SLOTS)),
+        mock.patch.object(ring_tend, "Shape", return_value=ring.Shape(SLOTS)),
         mock.patch.object(ring_slot, "FEWEST_SLOTS", SLOTS),
         mock.patch.object(ring_snapshot, "FEWEST_SLOTS", SLOTS),
     ):

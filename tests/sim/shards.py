@@ -24,16 +24,11 @@ from coordkit._core.lanes import Lanes
 from coordkit._core.ops import Op, Reply, Tell
 from coordkit._core.ring_change import wanted
 from coordkit._core.ring_local import LocalRing
-from coordkit._core.ring_member import (
-    Assigned,
-    NodeLease,
-    Tender,
-    live_circle,
-    node_record_of,
-)
+from coordkit._core.ring_member import Assigned, NodeLease, live_circle, live_record
 from coordkit._core.ring_node import Node
 from coordkit._core.ring_read import ring_id
 from coordkit._core.ring_snapshot import Snapshot
+from coordkit._core.ring_tend import Tender
 from coordkit.errors import CoordError, StaleToken
 from sim.story import NAMESPACE, Violation, keeper_of
 from sim.world import Client, Scenario, World
@@ -66,6 +61,12 @@ class _Seen(LocalRing):
         self._atlas.check()
 
 
+class _Node(NodeLease):
+    """A node without an engine."""
+
+    __slots__ = ("_tender",)
+
+
 class Process:
     """One process of the fleet: a client with what stands behind a session."""
 
@@ -94,9 +95,9 @@ class Process:
 
     def made(self, name: str, rid: str, token: int, asked_at: float) -> NodeLease:
         """Make the lease of a node, as a session does."""
-        record = node_record_of(Node(name), GRACE)
+        record = live_record(Node(name), GRACE)
         given = CIRCLE, record, rid, token, asked_at
-        node = NodeLease(*given, rejoins=True, clock=self.client.clock)
+        node = _Node(*given, rejoins=True, clock=self.client.clock)
         ways = self.rid, self.stir, self.wake
         node._tender = Tender(RING, self.local, CIRCLE, node, *ways)
         if self.keeper.add(node, asked_at):
@@ -108,11 +109,9 @@ class Process:
     def join(self, name: str) -> Op[NodeLease]:
         """Join the ring as that node."""
         rid = self.rid()
-        record, make = node_record_of(Node(name), GRACE), partial(self.made, name, rid)
+        record, make = live_record(Node(name), GRACE), partial(self.made, name, rid)
         now = self.client.clock()
-        node = yield from group.join(
-            CIRCLE, record, rid, make, now=now, replace=False, patient=True
-        )
+        node = yield from group.join(CIRCLE, record, rid, make, now=now, replace=False)
         try:
             self.follower.add(self.local)
             yield from node._tender.enter()
