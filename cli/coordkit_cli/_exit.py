@@ -78,6 +78,7 @@ CODES = {
     "FenceRegression": Exit.UNREACHABLE,
     "IdRegression": Exit.UNREACHABLE,
     "NoLeader": Exit.NO,
+    "NoCandidate": Exit.NO,
     "EmptyRing": Exit.NO,
     "NoNode": Exit.NO,
     "RingChanged": Exit.NOT_ACQUIRED,

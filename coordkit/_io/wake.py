@@ -215,7 +215,10 @@ class WakeLine:
             while left > 0 and self._wire is wire and self._keeps_waiting(box):
                 self._tune(wire)
                 if wire.connection.can_read(min(left, LONGEST_READ)):
-                    self._deliver(wire, wire.connection.read_response())
+                    hint = self._deliver(wire, wire.connection.read_response())
+                    # Of hints that have come together, one is reason enough to ask.
+                    while hint and wire.connection.can_read(0):
+                        hint = self._deliver(wire, wire.connection.read_response())
                 else:
                     self._ping(wire)
                 left = until - self._clock()
@@ -248,19 +251,23 @@ class WakeLine:
         if new:
             wire.connection.send_command("SUBSCRIBE", *new, check_health=False)
 
-    def _deliver(self, wire: Wire, message: Any) -> None:
+    def _deliver(self, wire: Wire, message: Any) -> bool:
+        """Wake whom it is for; return whether it only hinted at something to ask for."""
         self._heard_at, self._pinged_at = self._clock(), None
         kind, channel = text(message[0]), text(message[1])
         if kind == "message" and channel == self._channel:
             rid, _, rest = text(message[2]).partition(" ")
             self._wake({rid}, rest)
-        elif kind == "message":
+            return False
+        if kind == "message":
             self._wake(self._listeners.get(channel, ()), text(message[2]))
             if channel not in self._listeners:  # not any more
                 self._tuned.discard(channel)
                 wire.connection.send_command("UNSUBSCRIBE", channel, check_health=False)
-        elif kind == "subscribe":
+            return True
+        if kind == "subscribe":
             self._wake(self._listeners.get(channel, ()), None)
+        return False
 
     def _wake(self, rids: Iterable[str], message: str | None) -> None:
         """Tell these; without a message: that they may have missed one."""

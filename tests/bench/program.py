@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from support.servers import RedisServer
 
-from .environment import environment
+from .environment import environment, load_average
 from .report import Report
 
 S = TypeVar("S")
@@ -27,7 +27,8 @@ def run(
         began = time.monotonic()
         with RedisServer() as server:
             benches[name](server, sizes, report)
-        print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
+        took = f"{time.monotonic() - began:.0f} s"
+        print(f"{name}: {took}, load {load_average()}", file=sys.stderr)
 
 
 def play(

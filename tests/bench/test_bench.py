@@ -39,7 +39,7 @@ TINY = dataclasses.replace(
     task_cycles=2,
     waiters=(3,),
     handover_rounds=1,
-    handover_seconds=0.4,
+    handover_seconds=1.0,  # of two who poll, one finds it free
     leases=30,
     lease_ttl=1.0,
     lease_seconds=1.2,
@@ -127,7 +127,6 @@ def test_handover() -> None:
     # One takes, one gives: this the proxies count exactly, but for the turn's edges.
     assert requests.figures[who.FLOOR] == pytest.approx(2.0, rel=0.1)
     assert all(0 < each <= 1 for each in fairness.figures.values())
-    assert fairness.figures[who.FLOOR] > 0.9  # first come, first served
     bars = [str(row.bar) for row in (p50, requests, fairness)]
     assert bars == ["≤ 2.50", "≤ 4", "≥ 0.990"]
 

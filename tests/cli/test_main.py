@@ -239,6 +239,7 @@ def test_every_error_of_the_library_has_a_code() -> None:
         "FenceRegression": 69,
         "IdRegression": 69,
         "NoLeader": 1,
+        "NoCandidate": 1,
         "EmptyRing": 1,
         "NoNode": 1,
         "RingChanged": 75,

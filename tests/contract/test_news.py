@@ -28,6 +28,8 @@ class Board:
         self._raw = raw
         self.key = in_bucket(namespace, 0, name)
         self.channel = news_channel(namespace, "board", name)
+        #: how often it was looked at
+        self.asked = 0
 
     def write(self, word: str, *, publish: bool = True) -> None:
         self._raw.zadd(self.key, {word: "+inf"})
@@ -39,6 +41,7 @@ class Board:
         seen: set[bytes] = set()
 
         def ask() -> Call:
+            self.asked += 1
             return Call("index_list", (self.key,), (), 2.0)
 
         def read(value: list[bytes]) -> Iterator[str]:
@@ -121,6 +124,26 @@ async def test_beside_a_waiter_that_reads_already(
         await later
         await lease.release()
         await (await waiter).release()
+
+
+@on_redis_and_fake
+async def test_many_messages_that_have_come_are_one_reason_to_ask(
+    api: Api, place: Place, s: AsyncSession, board: Board
+) -> None:
+    """As when a thousand members join, with ten who watch."""
+    telling = board.watch(s)
+    board.write("first", publish=False)
+    await promptly(telling, "first")
+    await heard(api, place, board)
+    words = [f"{number:03}" for number in range(100)]
+    for word in words:
+        board.write(word)
+    assert [await anext(telling) for _ in words] == words
+    later = api.start(promptly(telling, "last"))
+    await api.sleep(0.3)  # the others are read, if they are
+    board.write("last")
+    await later
+    assert board.asked < 10
 
 
 @on_redis

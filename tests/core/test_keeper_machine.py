@@ -180,4 +180,4 @@ class Keeping(RuleBasedStateMachine):
 
 
 TestKeeping = Keeping.TestCase
-TestKeeping.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+TestKeeping.settings = settings(max_examples=80, stateful_step_count=40)

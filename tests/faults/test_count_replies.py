@@ -106,6 +106,10 @@ async def test_reply_to_writes_of_a_fence(
     await fence.delete("n", token=7)
     assert sum(proxy.struck.values()) == 5
     assert await theirs.get("n") is None
+    proxy.lose_reply(match=asks("fence_write"), close=close)
+    await fence.set("n", "3", token=8)
+    assert await theirs.get("n") == b"3"
+    assert await theirs.seen() == 8
     assert [entry.value for entry in await theirs.journal()] == [b"one", b"two"]
 
 

@@ -163,19 +163,6 @@ async def test_reply_to_a_renewal_by_hand(
         await holds_it_alone(lease, peer, raw)
 
 
-@lost
-async def test_reply_to_a_fenced_write(
-    s: AsyncSession, peer: AsyncSession, proxy: Proxy, close: bool
-) -> None:
-    fence = s.fence("it")
-    await fence.set("cursor", "41", token=6)
-    proxy.lose_reply(match=asks("fence_check"), close=close)
-    await fence.set("cursor", "42", token=7)
-    assert sum(proxy.struck.values()) == 1
-    assert await peer.fence("it").get("cursor") == b"42"
-    assert await peer.fence("it").seen() == 7
-
-
 # -- every reply is lost ---------------------------------------------------------------
 
 

@@ -169,7 +169,7 @@ def real(server: redis.Redis, source: str, args: list[str]) -> Any:
     return outcome(lambda: server.eval(source, len(KEYS), *KEYS, *args))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(commands=st.lists(COMMAND, min_size=1, max_size=25))
 def test_commands_answer_as_the_servers(
     server: redis.Redis, commands: list[Words]

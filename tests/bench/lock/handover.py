@@ -17,12 +17,19 @@ from ..rounds import Samples, medians, turns
 from . import contestants as who
 from .grants import Grant, jain, latencies, overlaps
 from .sizes import Sizes
-from .workers import MAKERS, NAME, Turn, Workers
+from .workers import NAME, Maker, Turn, Workers
 
 #: The part of a turn that is left out: connections, queues and caches fill.
 WARM_UP = 0.25
 #: A proxy looks at all its connections in every turn: with many it slows what it counts.
 PER_PROXY = 16
+#: Who hands over.  pottery is not among them: its waiters poll as redis-py's do.
+MAKERS: dict[str, Maker] = {
+    who.FLOOR: who.Blpop,
+    who.OURS: who.Ours,
+    who.REDIS_PY: who.redis_py,
+    who.REDIS_LOCK: who.redis_lock,
+}
 
 
 class Seen(NamedTuple):
@@ -57,7 +64,7 @@ def _race(
     with _gathered(server, waiters, [server.url]) as workers:
         for name in turns(field, rounds):
             turn, grants = _turn(workers, server, name, seconds)
-            seen = _seen(grants, turn, waiters)
+            seen = turn_seen(grants, turn, waiters)
             p50[name].append(seen.p50)
             fairness[name].append(seen.fairness)
             if name == who.OURS:
@@ -98,7 +105,7 @@ def _field() -> list[str]:
 def _gathered(server: RedisServer, number: int, urls: list[str]) -> Generator[Workers]:
     """Start workers, and let each be everyone for a moment: connections, scripts."""
     with Workers(urls, number) as workers:
-        workers.open(_field())
+        workers.open({name: MAKERS[name] for name in _field()})
         for name in _field():
             _turn(workers, server, name, 0.1)
         yield workers
@@ -125,7 +132,8 @@ def _warm(turn: Turn) -> int:
     return turn.start + int((turn.end - turn.start) * WARM_UP)
 
 
-def _seen(grants: list[Grant], turn: Turn, waiters: int) -> Seen:
+def turn_seen(grants: list[Grant], turn: Turn, waiters: int) -> Seen:
+    """Return what the grants of one turn show."""
     counted = [grant for grant in grants if _warm(turn) <= grant.taken < turn.end]
     took = latencies(counted)
     if not took:

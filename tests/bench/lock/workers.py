@@ -1,36 +1,22 @@
-"""
-Processes that hand one name round, at the word of command of the bench.
-
-They are forked from multiprocessing's fork server, a process without threads that has
-imported everything before: 256 of them are there in a second or two.
-"""
+"""Processes that hand one name round, at the word of command of the bench."""
 
 from __future__ import annotations
 
-import multiprocessing
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from . import contestants as who
+from ..forked import PATIENCE, Forked
 from .contestants import Contestant
 from .grants import Grant
 
+#: Makes somebody who takes and gives a name, at a server's URL; it stands in a module.
 Maker = Callable[[str, str], Contestant]
-#: Who hands over.  pottery is not among them: its waiters poll as redis-py's do.
-MAKERS: dict[str, Maker] = {
-    who.FLOOR: who.Blpop,
-    who.OURS: who.Ours,
-    who.REDIS_PY: who.redis_py,
-    who.REDIS_LOCK: who.redis_lock,
-}
 NAME = "bench:handover"
 #: How long the word to start takes to reach all: seconds, and seconds for each.
 _HEADSTART = (0.05, 0.001)
-#: A worker that says nothing for so long after the end is stuck.
-_PATIENCE = 60.0
 
 
 class Turn(NamedTuple):
@@ -45,28 +31,15 @@ class Workers:
     """So many processes, each a client of its own; *urls* are dealt out to them."""
 
     def __init__(self, urls: Sequence[str], number: int) -> None:
-        context = multiprocessing.get_context("forkserver")
-        # The second is the program, which every child imports again.
-        context.set_forkserver_preload([__name__, f"{__package__}.__main__"])
-        self._pipes: list[Connection[Any, Any]] = []
-        self._processes: list[Any] = []
-        for index in range(number):
-            ours, theirs = context.Pipe()
-            process = context.Process(
-                target=_work,
-                args=(urls[index % len(urls)], index, theirs),
-                daemon=True,
-            )
-            process.start()
-            theirs.close()
-            self._pipes.append(ours)
-            self._processes.append(process)
+        self._workers = [
+            Forked(_work, urls[index % len(urls)], index) for index in range(number)
+        ]
 
-    def open(self, contestants: Sequence[str]) -> None:
-        """Have every worker make ready to be each of *contestants*."""
-        for contestant in contestants:
-            for pipe in self._pipes:
-                pipe.send(contestant)
+    def open(self, makers: Mapping[str, Maker]) -> None:
+        """Have every worker make ready to be each of them."""
+        for order in makers.items():
+            for worker in self._workers:
+                worker.tell(order)
             self._answers()
 
     def turn(
@@ -81,21 +54,18 @@ class Workers:
         *meanwhile* is called when the turn is announced, before its start.
         """
         fixed, each = _HEADSTART
-        start = time.monotonic_ns() + int((fixed + each * len(self._pipes)) * 1e9)
+        start = time.monotonic_ns() + int((fixed + each * len(self._workers)) * 1e9)
         turn = Turn(contestant, start, start + int(seconds * 1e9))
-        for pipe in self._pipes:
-            pipe.send(turn)
+        for worker in self._workers:
+            worker.tell(turn)
         if meanwhile is not None:
             meanwhile(turn)
         grants = [Grant(*grant) for told in self._answers() for grant in told]
         return turn, grants
 
     def _answers(self) -> list[Any]:
-        until = time.monotonic() + _PATIENCE
-        for index, pipe in enumerate(self._pipes):
-            if not pipe.poll(max(until - time.monotonic(), 0.0)):
-                raise AssertionError(f"worker {index} is stuck")
-        return [pipe.recv() for pipe in self._pipes]
+        until = time.monotonic() + PATIENCE
+        return [worker.told(until - time.monotonic()) for worker in self._workers]
 
     def __enter__(self) -> Self:
         return self
@@ -106,14 +76,10 @@ class Workers:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for pipe in self._pipes:
-            pipe.close()  # a worker at rest ends at this
-        for process in self._processes:
-            process.join(0.0 if error else 5.0)
-            if process.exitcode is None:
-                process.kill()
-                process.join()
-            process.close()
+        for worker in self._workers:
+            worker.dismiss()
+        for worker in self._workers:
+            worker.end(0.0 if error else 5.0)
 
 
 def _work(url: str, index: int, pipe: Connection[Any, Any]) -> None:
@@ -127,8 +93,9 @@ def _work(url: str, index: int, pipe: Connection[Any, Any]) -> None:
         if isinstance(order, Turn):
             pipe.send(_take_part(opened[order.contestant], order, index))
             continue
-        opened[order] = MAKERS[order](url, NAME)
-        pipe.send(order)
+        name, maker = order
+        opened[name] = maker(url, NAME)
+        pipe.send(name)
     for contestant in opened.values():
         contestant.close()
 
