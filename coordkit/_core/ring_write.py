@@ -33,7 +33,7 @@ class RingChange:
 
     *version* is what it made; *at*, in seconds of the server's clock, and *by*, an
     identity, say when and who.  *added*, *removed*, *reweighted*: nodes; all empty for
-    a further step of a plan.  *moved*: how many slots changed hands.
+    a further step of a plan, or what live nodes did.  *moved*: how many slots changed hands.
     """
 
     version: int
