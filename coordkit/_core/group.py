@@ -228,6 +228,10 @@ def join(
 
 
 def _not_joined(circle: Circle, identity: str, word: str) -> CoordError:
+    if word == "taken" and circle.patient:
+        return KeyConflict(
+            f"another process is {identity!r} of {circle.name!r}: it lives"
+        )
     if word == "taken":
         return KeyConflict(
             f"{identity!r} is a member of the group {circle.name!r} already: another "

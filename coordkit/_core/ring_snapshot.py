@@ -23,7 +23,7 @@ import struct
 import sys
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, repeat
 from typing import NamedTuple
 from zlib import crc32
@@ -90,6 +90,10 @@ class Snapshot:
         names = [node.name for node in self.nodes]
         nobody = self.next[0] == NOBODY
         return [] if nobody else list(map(names.__getitem__, self.next))
+
+    def arrived(self) -> Snapshot:
+        """Return it as it will be once all is handed over."""
+        return replace(self, owners=self.targets, next=None)
 
     def overtaken_by(self, other: Snapshot) -> bool:
         """Whether *other* is a later version of this ring."""

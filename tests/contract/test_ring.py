@@ -277,7 +277,7 @@ async def test_a_deleted_ring_leaves_nothing(
     assert await s2.ring("shards").delete()
     assert not await ring.delete()
     left = {key for key in place.raw.keys(f"*:{s.namespace}:*") if ":tomb:" not in key}
-    assert left == {keys_of(s).live.fence}, "what is made anew counts on; it expires"
+    assert left <= {keys_of(s).live.fence}, "what is made anew counts on; it expires"
     assert await s.rings() == []
     assert await ring.info() is None
     for ask in (

@@ -26,6 +26,7 @@ from coordkit import (
     State,
     Unreachable,
 )
+from support.servers import RedisServer
 
 NOWHERE = "redis://127.0.0.1:1"
 TTL = 1.0
@@ -138,6 +139,7 @@ async def _next(changes: Any) -> Any:
     return await anext(changes)
 
 
+@pytest.mark.slow
 @everywhere
 async def test_others_have_the_keys_of_a_dead_node_and_it_gets_them_back(
     api: Api, s: AsyncSession, s2: AsyncSession
@@ -223,13 +225,14 @@ async def test_after_a_loss_of_data_all_are_back_with_higher_tokens(
     await api.all(a.leave(), b.leave())
 
 
+@pytest.mark.slow
 @on_redis_and_fake
 async def test_who_was_killed_is_waited_for_and_who_lives_is_in_the_way(
     api: Api, s: AsyncSession, s2: AsyncSession
 ) -> None:
     await a_small(s)
     a = await join(s, "a")
-    with pytest.raises(KeyConflict, match="'a' is a member"):
+    with pytest.raises(KeyConflict, match="another process is 'a' of 'shards'"):
         await join(s2, "a", ttl=0.3)
     die(a)
     again = await join(s2, "a")
@@ -239,6 +242,7 @@ async def test_who_was_killed_is_waited_for_and_who_lives_is_in_the_way(
     await again.leave()
 
 
+@pytest.mark.slow
 @on_redis_and_fake
 async def test_without_grace_a_dead_node_is_none_at_once(
     api: Api, s: AsyncSession, s2: AsyncSession
@@ -268,6 +272,29 @@ async def test_a_session_that_is_closed_hands_over_at_once(
     await a.leave()
 
 
+@pytest.mark.slow
+async def test_a_server_that_froze_costs_nobody_its_place(api: Api) -> None:
+    with RedisServer() as server:
+        sessions = [api.session(server.url) for _ in range(4)]
+        await a_small(sessions[0])
+        nodes = await api.all(*(join(s, f"n{i}") for i, s in enumerate(sessions)))
+        await api.until(have(*nodes))
+        before, version = (
+            [n.ranges() for n in nodes],
+            sessions[0].ring("shards").version,
+        )
+        server.pause()
+        await api.sleep(1.2 * TTL)
+        assert has(*nodes) == [0, 0, 0, 0]
+        server.resume()
+        await api.until(have(*nodes))
+        assert [n.ranges() for n in nodes] == before
+        changed = await sessions[0].ring("shards").diff(version)
+        assert changed.moves == ()
+        assert changed.changes, "each has it anew, by higher tokens"
+        await api.all(*(node.leave() for node in nodes))
+
+
 # -- operators --------------------------------------------------------------------------------
 
 
@@ -280,6 +307,7 @@ async def test_an_operator_weighs_and_drains_nodes_that_live(
     await api.until(have(a, b))
     plan = await ring.plan(reweight={"a": 3.0})
     assert plan.moved == 0.25
+    assert [share.slots for share in plan.after.nodes] == [768, 256]
     await plan.apply()
     await api.until(lambda: has(a, b) == [768, 256])
     with pytest.raises(KeyConflict, match="2 nodes of the ring 'shards' live"):
