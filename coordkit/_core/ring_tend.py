@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ref
 
 from ..errors import CoordError, KeyConflict, RingChanged, Unreachable
-from .asking import ask
+from .asking import LONGEST_PAUSE, ask
 from .follow import Copy
 from .group import Circle
 from .lease import State
@@ -190,12 +190,17 @@ class Tender:
         self._lives, self._heard_at = None, heard_at
         if isinstance(value, CoordError):
             return
-        with suppress(KeyConflict):
+        try:
             news = list(watching.news(looked(self._circle.name, value)))
-            self._now = int(value[3]) / 1000
-            same = lives is not None and not news
-            self._lives = lives if same else dict(_lives(watching.members()))
-        self.deadline = heard_at + max(self._watching.left, SHORTEST_NAP)
+        except KeyConflict:
+            # Not ours, or it does not lead on from what was known: all of it is asked for.
+            self._watching = Watching(self._ring.name)
+            self.deadline = heard_at + LONGEST_PAUSE
+            return
+        self._now = int(value[3]) / 1000
+        same = lives is not None and not news
+        self._lives = lives if same else dict(_lives(watching.members()))
+        self.deadline = heard_at + max(watching.left, SHORTEST_NAP)
 
     def expire(self, now: float, why: str) -> None:
         """Do nothing: what is its own ends by its lease."""
@@ -214,6 +219,7 @@ class Tender:
 
     def tend(self) -> Op[None]:
         """Make the ring what it should be by now, and hand over what is to go."""
+        refused = False
         for _ in range(MOST_RACES):
             if self._local.seen_at > self._heard_at:
                 yield from self.look()
@@ -225,7 +231,13 @@ class Tender:
             draft, writer = made
             try:
                 yield from commit(self._ring, draft, writer)
-            except (RingChanged, KeyConflict):
+            except RingChanged:
+                yield from self.look()
+            except KeyConflict:
+                if refused:
+                    raise
+                # Somebody lives who is not known to: all who are there are asked for.
+                refused, self._watching = True, Watching(self._ring.name)
                 yield from self.look()
 
     def _made(self) -> tuple[Draft, Writer] | None:
@@ -281,9 +293,13 @@ class Tender:
     def enter(self) -> Op[None]:
         """See to it that the node is in the ring, held by this membership."""
         until: float | None = None
+        problem: CoordError = Unreachable(f"no way into the ring {self._ring.name!r}")
         while True:
             yield from self.look()
-            yield from self.tend()
+            try:
+                yield from self.tend()
+            except KeyConflict as exc:
+                problem = exc  # who has joined meanwhile may have been in the way
             member = self._member()
             if member is None or self._is_in(member):
                 return
@@ -292,7 +308,7 @@ class Tender:
             clock = yield Rest(member._clock() + PAUSE)
             until = clock.asked_at + self._circle.ttl if until is None else until
             if clock.heard_at >= until:
-                raise Unreachable(f"no way into the ring {self._ring.name!r}")
+                raise problem
 
     def _is_in(self, member: NodeLease) -> bool:
         snapshot = self._local.snapshot

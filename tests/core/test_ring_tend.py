@@ -302,6 +302,21 @@ def test_who_cannot_get_in_gives_up_after_a_ttl() -> None:
         play.stage.improvise(play.tender.enter(), answer)
 
 
+def test_what_stands_in_the_way_is_told_in_the_end() -> None:
+    play = Play()
+
+    def answer(request: Any) -> Any:
+        play.node._renewed(play.stage.now)
+        if isinstance(request, Pipeline):
+            ring = rings.whole(ring_of(b=2))
+            return Took(0.5, [ring, play.there({"a": 1})])
+        return None if isinstance(request, Rest) else [b"alive", b"b"]
+
+    with pytest.raises(KeyConflict, match="the node 'b' of the ring 'jobs' lives"):
+        play.stage.improvise(play.tender.enter(), answer)
+    assert play.stage.now >= 110.0
+
+
 def test_who_leaves_goes_out_of_the_ring() -> None:
     play = Play()
     gone = settled(HANDED, lives(b=2), NOW, left=["a"])
@@ -335,6 +350,18 @@ def test_what_is_not_ours_is_no_member() -> None:
     play.tender.take(value, play.stage.now, play.stage.now)
     play.tend()
     assert play.owns() == 1024
+
+
+def test_what_does_not_lead_on_from_what_it_knew_makes_it_ask_for_all() -> None:
+    play = Play()
+    play.knows(WITH_B, {"a": 1, "b": 2})
+    assert play.tender.ask().args[:2] == (7, 1)
+    gone = [b"9-0", [b"what", b"died", b"rid", b"unknown", b"record", b""]]
+    value = [b"changes", b"7", b"2", NOW * 1000, 9000, [gone]]
+    play.tender.take(value, play.stage.now, play.stage.now)
+    play.tend()
+    assert play.tender.ask().args[:2] == ("", 0)
+    assert play.tender.deadline <= play.stage.now + 0.5
 
 
 def test_who_was_dropped_is_over() -> None:
