@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     )
     from ._io.loss import AsyncLost, Lost
     from .async_session import AsyncSession
+    from .balancer import AsyncBalancer, Balancer
     from .counter import AsyncCounter, Counter
     from .election import AsyncElection, Election
     from .errors import (
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
         LockTimeout,
         NoCandidate,
         NoLeader,
+        NoMember,
         NoNode,
         NotAllAdded,
         NotHeld,
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
         Reason,
         Refused,
         RingChanged,
+        StaleGroup,
         StaleRing,
         StaleToken,
         Unreachable,
@@ -125,6 +128,7 @@ else:
         ),
         "._io.loss": ("AsyncLost", "Lost"),
         ".async_session": ("AsyncSession",),
+        ".balancer": ("AsyncBalancer", "Balancer"),
         ".counter": ("AsyncCounter", "Counter"),
         ".election": ("AsyncElection", "Election"),
         ".errors": (
@@ -139,6 +143,7 @@ else:
             "LockTimeout",
             "NoCandidate",
             "NoLeader",
+            "NoMember",
             "NoNode",
             "NotAllAdded",
             "NotHeld",
@@ -149,6 +154,7 @@ else:
             "Reason",
             "Refused",
             "RingChanged",
+            "StaleGroup",
             "StaleRing",
             "StaleToken",
             "Unreachable",
@@ -187,6 +193,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Acquiring",
     "Assigned",
+    "AsyncBalancer",
     "AsyncCounter",
     "AsyncElection",
     "AsyncFence",
@@ -203,6 +210,7 @@ __all__ = [
     "AsyncRing",
     "AsyncSession",
     "AsyncTerm",
+    "Balancer",
     "Candidate",
     "Changed",
     "CoordError",
@@ -246,6 +254,7 @@ __all__ = [
     "Move",
     "NoCandidate",
     "NoLeader",
+    "NoMember",
     "NoNode",
     "Node",
     "NodeShare",
@@ -270,6 +279,7 @@ __all__ = [
     "RingInfo",
     "RingStats",
     "Session",
+    "StaleGroup",
     "StaleRing",
     "StaleToken",
     "State",

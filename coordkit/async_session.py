@@ -12,6 +12,7 @@ from redis.asyncio import Redis, RedisCluster
 from ._core import election as _election
 from ._core import group as _group
 from ._core import inspect as _inspect
+from ._core.balance import Strategy, rules
 from ._core.claim import lock_options, several
 from ._core.counter import CounterInfo
 from ._core.election import election_times
@@ -35,6 +36,7 @@ from ._opened import (
     DEFAULT_WAITER_TTL,
     Opened,
 )
+from .balancer import AsyncBalancer
 from .counter import AsyncCounter, counters
 from .election import AsyncElection
 from .fence import AsyncFence
@@ -175,6 +177,42 @@ class AsyncSession(Opened[AsyncEngine]):
         return await self._engine.run(
             _group.listing(self.namespace, self._engine.timeout)
         )
+
+    def balancer(
+        self,
+        group: str,
+        *,
+        strategy: Strategy = "two_choices",
+        cost: float = 1.0,
+        c: float = 1.25,
+        max_staleness: float | timedelta = DEFAULT_STALENESS,
+        max_suspicion: float | None = 1.0,
+        max_failures: int = 5,
+        ejection: float | timedelta = 30.0,
+        max_ejected: float = 0.5,
+    ) -> AsyncBalancer:
+        """
+        Return what picks members of the group of that name; nothing is sent.
+
+        *strategy*: ``"random"``, by weight; ``"round_robin"``, one sequence for all
+        clients; ``"weighted"``, an even sequence by weight; ``"least_loaded"``;
+        ``"two_choices"``, the less loaded of two; ``"ring"``, the same for the same key,
+        unless it has more than *c* times its share of the load.
+
+        *cost*: what a pick adds to a load, in what members report, until they report anew.
+        *max_staleness*: when the server was silent for so many seconds, picks are refused.
+        *max_suspicion*: from this `MemberInfo.suspicion` on a member is avoided; None: never.
+        *max_failures*: so many in a row eject a member, for *ejection* seconds, and longer
+        each time; but at most *max_ejected* of all members (0: nobody is ejected).
+        """
+        checked = rules(
+            strategy, cost, c, max_suspicion, max_failures, ejection, max_ejected
+        )
+        there = circle(
+            self.namespace, group, ttl=DEFAULT_SILENCE, timeout=self._engine.timeout
+        )
+        stale = staleness_seconds(max_staleness)
+        return AsyncBalancer(self._engine, there, checked, stale)
 
     def fence(self, name: str) -> AsyncFence:
         """Return the fence *name*, which checks tokens; nothing is sent."""

@@ -17,6 +17,8 @@ The tree says what the caller may do next::
     ├─ IdRegression                        the same: it handed out ids twice
     ├─ NoLeader         (LookupError)      nobody leads at present
     ├─ NoCandidate      (LookupError)      nobody of that identity stands for election
+    ├─ NoMember         (LookupError)      nobody to pick
+    ├─ StaleGroup                          what is known of the group is too old
     ├─ EmptyRing        (LookupError)      nobody to map to
     ├─ NoNode           (LookupError)      the ring has no such node
     ├─ RingChanged                         another change came first: plan again
@@ -252,6 +254,22 @@ class NoCandidate(CoordError, LookupError):
         super().__init__(f"{identity!r} cannot be elected {name!r}: {why}")
         self.name = name
         self.identity = identity
+
+
+class NoMember(CoordError, LookupError):
+    """No member of the group *name* may be picked."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"nobody of the group {name!r} can be picked: {why}")
+        self.name = name
+
+
+class StaleGroup(CoordError):
+    """What this process knows of the group *name* is too old to go by, or nothing yet."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"the group {name!r} is not known well enough: {why}")
+        self.name = name
 
 
 class EmptyRing(CoordError, LookupError):

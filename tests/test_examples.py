@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -292,6 +292,84 @@ def test_a_worker_that_was_stopped_is_too_late_for_what_it_was_at(scene: Scene) 
     workers[0].sigcont()
     until(lambda: parted_among(workers), timeout=PATIENCE)
     assert accounts(workers[0]) == had
+
+
+# -- balancers ---------------------------------------------------------------------------
+
+KEYS = 300
+
+
+class Round(NamedTuple):
+    """What the client of the cache said after a round."""
+
+    hits: int
+    misses: int
+    asked: dict[str, int]
+
+
+class Caches:
+    """Three nodes of the cache, and a client."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self.nodes = {name: self.node(name) for name in "abc"}
+        self.client = scene.start("sharded_cache.py", "client")
+
+    def node(self, name: str) -> Child:
+        child = self._scene.start("sharded_cache.py", "node", name)
+        heard(child, f"^node {name} serves")
+        return child
+
+    def rounds(self) -> list[Round]:
+        lines = said(self.client, r"^\d+ hits, \d+ misses: .*\n")
+        found: list[Round] = []
+        for line in lines:
+            hits, misses, *counts = map(int, re.findall(r"\d+", line))
+            names = re.findall(r"\b([abc]) ", line)
+            found.append(Round(hits, misses, dict(zip(names, counts, strict=True))))
+        return found
+
+    def all_hit(self, names: str) -> Round:
+        """Wait for a round in which all keys were there, on these nodes."""
+
+        def last() -> Round | None:
+            *_, one = self.rounds() or [Round(0, 0, {})]
+            return one if one.hits == KEYS and set(one.asked) == set(names) else None
+
+        one = until(last, timeout=PATIENCE)
+        assert one is not None
+        return one
+
+
+@pytest.mark.slow
+def test_a_node_of_the_cache_that_is_killed_costs_its_keys_once(scene: Scene) -> None:
+    caches = Caches(scene)
+    before = caches.all_hit("abc")
+    assert sum(before.asked.values()) == KEYS
+    assert min(before.asked.values()) > KEYS / 3 / 2
+    seen = len(caches.rounds())
+    caches.nodes["b"].sigkill()
+    after = caches.all_hit("ac")
+    told = caches.rounds()[seen:]
+    assert sum(each.misses for each in told) == before.asked["b"], "no key of others"
+    assert all(each.hits + each.misses == KEYS for each in told), "none without answer"
+    assert all(after.asked[name] >= before.asked[name] for name in "ac")
+    caches.node("b")
+    until(lambda: caches.rounds()[-1].asked == before.asked, timeout=PATIENCE)
+
+
+@pytest.mark.slow
+def test_a_node_of_the_cache_that_is_stopped_is_done_without(scene: Scene) -> None:
+    caches = Caches(scene)
+    before = caches.all_hit("abc")
+    caches.nodes["a"].sigstop()
+    caches.all_hit("bc")
+    caches.nodes["a"].sigcont()
+    until(lambda: caches.rounds()[-1].asked == before.asked, timeout=PATIENCE)
+    for child in (caches.client, *caches.nodes.values()):
+        child.sigterm()
+        assert child.wait(PATIENCE) == 0
+        assert "Traceback" not in child.output()
 
 
 # -- fencing -----------------------------------------------------------------------------

@@ -42,6 +42,7 @@ COMMANDS = {
     "HLEN": "2.0.0",
     "HMGET": "2.0.0",
     "HSET": "4.0.0",  # several fields
+    "INCR": "1.0.0",
     "LPUSH": "1.0.0",
     "LRANGE": "1.0.0",
     "LSET": "1.0.0",

@@ -229,6 +229,8 @@ EXAMPLES: list[CoordError] = [
     errors.IdRegression("jobs", 7, 9),
     errors.NoLeader("nobody"),
     errors.NoCandidate("jobs", "w1", "nobody waits"),
+    errors.NoMember("workers", "it has no members"),
+    errors.StaleGroup("workers", "too old"),
     errors.EmptyRing("nobody"),
     errors.NoNode("shards", "a"),
     errors.RingChanged("shards", 7, 9),
@@ -281,6 +283,7 @@ def shown(session: Any, lease: Any, leases: Any, lost: Any) -> dict[str, Any]:
         r"<\w*LockAll \['a', 'b'\]>": session.lock_all(["b", "a"]),
         r"<\w*Fence 'jobs'>": session.fence("jobs"),
         r"<\w*Group 'x' ttl=10>": session.group("x"),
+        r"<\w*Balancer 'x' two_choices>": session.balancer("x"),
         r"<\w*Election 'x' ttl=15 renew_deadline=10>": session.election("x"),
         r"<\w*Election 'x' ttl=3 renew_deadline=1.5 max_term=60>": session.election(
             "x", ttl=3, renew_deadline=1.5, max_term=60
@@ -361,6 +364,8 @@ BOUND: dict[str, Callable[[], Any]] = {
     "AsyncElection": lambda: AsyncSession().election("jobs"),
     "Group": lambda: Session().group("jobs"),
     "AsyncGroup": lambda: AsyncSession().group("jobs"),
+    "Balancer": lambda: Session().balancer("jobs"),
+    "AsyncBalancer": lambda: AsyncSession().balancer("jobs"),
     "Fence": lambda: Session().fence("jobs"),
     "AsyncFence": lambda: AsyncSession().fence("jobs"),
     "Counter": lambda: Session().counter("jobs"),

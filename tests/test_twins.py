@@ -11,6 +11,7 @@ import pytest
 
 import coordkit
 from coordkit import (
+    AsyncBalancer,
     AsyncCounter,
     AsyncElection,
     AsyncFence,
@@ -27,6 +28,7 @@ from coordkit import (
     AsyncRing,
     AsyncSession,
     AsyncTerm,
+    Balancer,
     Counter,
     Election,
     Fence,
@@ -68,6 +70,7 @@ TWINS: list[tuple[Any, Any]] = [
     (Term, AsyncTerm),
     (Group, AsyncGroup),
     (Member, AsyncMember),
+    (Balancer, AsyncBalancer),
     (Counter, AsyncCounter),
     (Ids, AsyncIds),
     (Lost, AsyncLost),
@@ -99,6 +102,7 @@ ASKS = {
     *("Session.close", "Session.elections", "Session.groups", "Session.locks"),
     *("Session.ping", "Session.rings", "Group.members"),
     *("Member.leave", "Member.renew", "Member.report"),
+    "Balancer.pick",
     *("Session.add_all", "Session.counters"),
     *("Lock.break_", "Lock.info", "Lock.revoke", "Lock.try_acquire"),
     *("Lease.release", "Lease.renew", "Leases.release"),

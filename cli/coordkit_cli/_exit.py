@@ -79,6 +79,8 @@ CODES = {
     "IdRegression": Exit.UNREACHABLE,
     "NoLeader": Exit.NO,
     "NoCandidate": Exit.NO,
+    "NoMember": Exit.NO,
+    "StaleGroup": Exit.UNREACHABLE,
     "EmptyRing": Exit.NO,
     "NoNode": Exit.NO,
     "RingChanged": Exit.NOT_ACQUIRED,

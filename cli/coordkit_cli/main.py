@@ -27,6 +27,7 @@ COMMANDS = {
     "ids": (".ids:ids", "Ids: numbers that nobody else gets."),
     "fence": (".fence:fence", "Fences: write only for the newest holder."),
     "ring": (".ring:ring", "Rings: which node has which key."),
+    "balance": (".balance:balance", "Balancers: pick a live member of a group."),
     "cron": (".cron:cron", "Run each tick of a crontab on one host of several."),
     "doctor": (".doctor:doctor", "Say what this Redis guarantees, and what to mend."),
     "acl": (".acl:acl", "Print the access list that is enough for one namespace."),

@@ -39,11 +39,17 @@ def insist(call: Call, patience: float | None = None) -> Op[Reply]:
 
     Only for scripts that answer a repetition as they answered the first time.
     """
+    reply, _ = yield from insisted(call, patience)
+    return reply
+
+
+def insisted(call: Call, patience: float | None = None) -> Op[tuple[Reply, bool]]:
+    """Insist; also return whether a question before the last may arrive yet."""
     until: float | None = None
     pause, question, unheard = FIRST_PAUSE, call, False
     while True:
         try:
-            return (yield question)
+            return (yield question), unheard
         except Refused as exc:
             if unheard and _is_no_to_this(exc):
                 raise _in_doubt(exc) from exc

@@ -32,6 +32,8 @@ class Copy(Protocol):
     max_staleness: float
     #: until when the last one may
     deadline: float
+    #: it is asked about so often, at least, in seconds
+    every: float
 
     def ask(self) -> Call:
         """Return the question: has it changed?"""
@@ -140,7 +142,7 @@ class Follower:
         """Return how long to wait for a message, in seconds."""
         nap = pause or LONGEST_NAP
         for copy in self.copies():
-            nap = min(nap, copy.max_staleness / ASKED)
+            nap = min(nap, copy.every, copy.max_staleness / ASKED)
             if copy.deadline > now:
                 nap = min(nap, copy.deadline - now)
         return nap

@@ -18,7 +18,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from ..errors import CoordError, KeyConflict, LeaseLost, Reason, Unreachable
-from .asking import SHORTEST_CALL, ask, insist
+from .asking import SHORTEST_CALL, ask, insist, insisted
 from .inspect import listed
 from .keys import GroupKeys, check_name, group_keys, index_keys, news_channel
 from .lease import Clock, Lease, Renewal, State, believed_until
@@ -34,6 +34,8 @@ M = TypeVar("M", bound="MemberLease")
 LEFT_MS = 60_000
 #: Whoever waits for the place of one who has died looks so long after its ttl.
 LAST_LOOK = 1.0
+#: A sequence that nobody went on with for a day begins anew.
+IDLE_MS = 86_400_000
 #: Lost for these reasons, a member joins again by itself.
 RETURNS = frozenset({Reason.EXPIRED, Reason.EVICTED, Reason.DATA_LOST})
 
@@ -61,6 +63,12 @@ class Circle:
         """Return all members."""
         reply = yield from ask(self._look_call())
         return members_of(self.name, reply.value)
+
+    def turn(self) -> Op[int]:
+        """Take the next turn of all who pick; one whose answer was lost is left out."""
+        call = Call("group_turn", (self.keys.turn,), (IDLE_MS,), self.timeout)
+        reply = yield from ask(call)
+        return number(reply.value[1])
 
     def subject(self) -> Subject:
         """Return what is watched: first all members, then every change."""
@@ -201,8 +209,9 @@ def join(
     """
     asking = _joining(circle, record, rid, 1, replace=replace)
     call = Call(*asking, call_timeout(circle.ttl, circle.timeout))
+    loose = False
     try:
-        reply = yield from insist(call, circle.ttl)
+        reply, loose = yield from insisted(call, circle.ttl)
         word = text(reply.value[0][0])
         until = now + circle.ttl + LAST_LOOK
         while word == "taken" and circle.patient and reply.heard_at < until:
@@ -220,8 +229,11 @@ def join(
         return make(number(reply.value[0][1]), reply.asked_at)
     except GeneratorExit:
         raise  # the driver is gone: there is nobody to ask
-    except KeyConflict:
-        raise  # refused before anything was written
+    except KeyConflict as cause:
+        # It was refused before anything was written; but an earlier question may arrive.
+        if loose:
+            yield from _undo(cause, circle, rid, record.identity, now)
+        raise
     except BaseException as cause:
         yield from _undo(cause, circle, rid, record.identity, now)
         raise

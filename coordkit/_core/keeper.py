@@ -275,4 +275,7 @@ class Keeper:
             return
         in_vain = lease._comes_back()
         lease._end(reason)
+        if not lease._comes_back():  # it had ended for good, and had not been dropped
+            self.drop(lease)
+            return
         self._again_at(lease, self._again_after(lease, now) if in_vain else now)

@@ -49,6 +49,7 @@ class GroupKeys:
     group: str
     alive: str
     log: str
+    turn: str
     tomb: str
     fence: str
     index: str
@@ -191,6 +192,7 @@ def group_keys(namespace: str, name: str) -> GroupKeys:
         group=f"{at}group:{name}",
         alive=f"{at}group.alive:{name}",
         log=f"{at}group.log:{name}",
+        turn=f"{at}group.turn:{name}",
         tomb=f"{at}tomb:",
         fence=f"{at}fence",
         index=f"{at}index",
@@ -242,6 +244,7 @@ def ring_keys(namespace: str, name: str) -> RingKeys:
             group=f"{at}ring.live:{name}",
             alive=f"{at}ring.live.alive:{name}",
             log=f"{at}ring.live.log:{name}",
+            turn=f"{at}ring.live.turn:{name}",
             tomb=f"{at}tomb:",
             fence=f"{at}fence",
             index=f"{at}index",

@@ -306,12 +306,12 @@ def a_record(
     return Record(
         check_name(identity, "identity"),
         check_name(zone, "zone") if zone != "" else "",
-        _amount(weight, "weight", LEAST_WEIGHT, MOST_WEIGHT),
+        amount(weight, "weight", LEAST_WEIGHT, MOST_WEIGHT),
         None
         if capacity is None
-        else _amount(capacity, "capacity", LEAST_WEIGHT, MOST_LOAD),
+        else amount(capacity, "capacity", LEAST_WEIGHT, MOST_LOAD),
         ACTIVE,
-        _amount(load, "load", 0.0, MOST_LOAD),
+        amount(load, "load", 0.0, MOST_LOAD),
         meta_text(meta),
     )
 
@@ -327,12 +327,12 @@ def changed(
 ) -> Record:
     """Return *record* with what is given in place of what was; None changes nothing."""
     if load is not None:
-        record = record._replace(load=_amount(load, "load", 0.0, MOST_LOAD))
+        record = record._replace(load=amount(load, "load", 0.0, MOST_LOAD))
     if weight is not None:
-        weight = _amount(weight, "weight", LEAST_WEIGHT, MOST_WEIGHT)
+        weight = amount(weight, "weight", LEAST_WEIGHT, MOST_WEIGHT)
         record = record._replace(weight=weight)
     if capacity is not None:
-        capacity = _amount(capacity, "capacity", LEAST_WEIGHT, MOST_LOAD)
+        capacity = amount(capacity, "capacity", LEAST_WEIGHT, MOST_LOAD)
         record = record._replace(capacity=capacity)
     if meta is not None:
         record = record._replace(meta=meta_text(meta))
@@ -342,7 +342,8 @@ def changed(
     return record
 
 
-def _amount(value: float, what: str, least: float, most: float) -> float:
+def amount(value: float, what: str, least: float, most: float) -> float:
+    """Return *value* as a float, if it is a number between *least* and *most*."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{what} is a number, not {type(value).__name__}: {value!r}")
     if not least <= value <= most:  # false for NaN too

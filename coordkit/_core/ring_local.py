@@ -9,6 +9,7 @@ index: so nothing needs to be asked on the way.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from copy import copy
@@ -82,6 +83,9 @@ class LocalRing:
         "seen_at",
         "view",
     )
+
+    #: a change is hinted at: no need to look for it
+    every = math.inf
 
     def __init__(
         self,

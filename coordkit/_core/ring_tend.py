@@ -92,7 +92,8 @@ class Tender:
         wake: Callable[[str], None],
     ) -> None:
         self.channel = circle.channel
-        self.max_staleness = circle.ttl
+        #: it is asked about thrice in a ttl
+        self.max_staleness = self.every = circle.ttl
         #: when to look next, at the latest
         self.deadline = 0.0
         self._ring = ring

@@ -1,5 +1,5 @@
 """
-What a process has of a session: its identity, its leases, what it knows of rings.
+What a process has of a session: its identity, its leases, what it knows of others.
 
 In the child of a fork everything is made anew, and what was the parent's is left
 alone, neither used nor closed.
@@ -8,6 +8,7 @@ alone, neither used nor closed.
 from __future__ import annotations
 
 import os
+import random
 import secrets
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -17,6 +18,7 @@ from .._core import group, lock
 from .._core.claim import Claim
 from .._core.election import Office
 from .._core.group import Circle, MemberLease
+from .._core.group_local import LocalGroup
 from .._core.keeper import Keeper
 from .._core.keys import wake_prefix
 from .._core.lanes import Lanes
@@ -39,6 +41,8 @@ class Common:
     keeper: Keeper
     #: makes what one thing at a time may hold
     _guard: Callable[[], AbstractContextManager[Any]]
+    #: what is drawn at random: a number from 0 to below 1
+    draw: Callable[[], float] = staticmethod(random.random)
 
     def __init__(self, namespace: str, named: str | None, timeout: float) -> None:
         self.namespace = namespace
@@ -50,6 +54,7 @@ class Common:
         #: the same object for ever, so that in a fork nobody uses the parent's
         self.lanes = Lanes()
         self._rings: dict[tuple[str, float], LocalRing] = {}
+        self._groups: dict[tuple[str, float], LocalGroup] = {}
         self._of_parents: list[Any] = []
         self._start()
         fork.born_again(self)
@@ -87,6 +92,8 @@ class Common:
         self._start()
         for ring in self._rings.values():
             ring.forget(self._guard())
+        for group_ in self._groups.values():
+            group_.forget(self._guard())
 
     def rid(self, claim: Claim | None = None) -> str:
         """Return a new request id: the session's half, a random half, the mode of a claim."""
@@ -152,6 +159,11 @@ class Common:
         """Return what this process knows of a ring: the same for all who ask."""
         new = LocalRing(ring, max_staleness, guard=self._guard(), load=self._load_first)
         return self._rings.setdefault((ring.name, max_staleness), new)
+
+    def local(self, circle: Circle, max_staleness: float) -> LocalGroup:
+        """Return what this process knows of a group: the same for all who ask."""
+        new = LocalGroup(circle, max_staleness, guard=self._guard())
+        return self._groups.setdefault((circle.name, max_staleness), new)
 
     def _check_open(self) -> None:
         if self.closed:

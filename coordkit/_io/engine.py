@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from .._core import group, inspect, lock
 from .._core.claim import Claim
-from .._core.follow import Follower
+from .._core.follow import Copy, Follower
 from .._core.group import Circle, MemberLease
 from .._core.inspect import LockInfo
 from .._core.keeper import Keeper
@@ -197,10 +197,10 @@ class Engine(Common):
         )
         return _broken(seen, reason)
 
-    def load(self, local: LocalRing) -> None:
-        """Ask for a ring now, and keep it fresh from then on."""
+    def load(self, copy: Copy) -> None:
+        """Ask for a ring or a group now, and keep it fresh from then on."""
         self._check_open()
-        self._following.follow(local)
+        self._following.follow(copy)
 
     def _load_first(self, local: LocalRing) -> None:
         self.load(local)
@@ -353,11 +353,11 @@ class AsyncEngine(Common):
         )
         return _broken(seen, reason)
 
-    async def load(self, local: LocalRing) -> None:
-        """Ask for a ring now, and keep it fresh from then on."""
+    async def load(self, copy: Copy) -> None:
+        """Ask for a ring or a group now, and keep it fresh from then on."""
         self._check_open()
         self._check_loop()
-        await self._following.follow(local)
+        await self._following.follow(copy)
 
     def _load_first(self, local: LocalRing) -> None:
         raise StaleRing(local.name, "it has not been asked for: await refresh() first")

@@ -30,8 +30,10 @@ end
 local function beat(i)
   local group, alive, rid, ttl = KEYS[5*i-4], KEYS[5*i-3], ARGV[6*i-5], tonumber(ARGV[6*i-3])
   local ends = tonumber(redis.call('ZSCORE', alive, rid) or 0)
-  local pace = redis.call('HGET', group, 'pace:' .. rid)
+  local pace, stored = unpack(redis.call('HMGET', group, 'pace:' .. rid, rid))
   if ends <= now or not pace then return why_lost(i) end
+  -- After an eviction an earlier question may have joined it anew: it asks by which token.
+  if string.match(stored or '', '^%d+') ~= ARGV[6*i-4] then return 'evicted' end
   redis.call('ZADD', alive, now + ttl, rid)
   -- How often it is heard of, on the mean: the last eight intervals count most.
   local interval = now + ttl - ends

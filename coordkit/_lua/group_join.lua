@@ -29,13 +29,24 @@ local function next_version(i)
   return version .. '-0'
 end
 
--- Who was silent for too long has died; who lives makes room.
-local function bury(i, rid, ends)
+-- The silent are buried together, not each as it comes back: so it is seen how many they were.
+local function bury(i, dead)
   local group, alive, log = KEYS[6*i-5], KEYS[6*i-4], KEYS[6*i-3]
-  redis.call('ZREM', alive, rid)
-  redis.call('HDEL', group, rid, 'pace:' .. rid, 'id:' .. ARGV[8*i-4])
-  redis.call('XADD', log, 'MAXLEN', 1024, next_version(i),
-    'what', ends > now and 'left' or 'died', 'rid', rid, 'record', '')
+  local of = redis.call('ZCARD', alive)
+  for _, rid in ipairs(dead) do
+    local identity = string.match(redis.call('HGET', group, rid) or '', '^%d+\n%d+\n%d+\n%d+\n([^\n]*)')
+    redis.call('ZREM', alive, rid)
+    redis.call('HDEL', group, rid, 'pace:' .. rid, 'id:' .. (identity or ''))
+    redis.call('XADD', log, 'MAXLEN', 1024, next_version(i),
+      'what', 'died', 'rid', rid, 'record', '', 'together', #dead, 'of', of)
+  end
+end
+
+-- Another of its identity lives, and makes room.
+local function displace(i, rid)
+  redis.call('ZREM', KEYS[6*i-4], rid)
+  redis.call('HDEL', KEYS[6*i-5], rid, 'pace:' .. rid)
+  redis.call('XADD', KEYS[6*i-3], 'MAXLEN', 1024, next_version(i), 'what', 'left', 'rid', rid, 'record', '')
 end
 
 local function mint(i)
@@ -57,19 +68,25 @@ local function join(i, minted)
     redis.call('ZADD', alive, now + ttl, rid)
     return {'joined', string.match(known, '^%d+')}
   end
-  local other = redis.call('HGET', group, 'id:' .. identity)
-  local others_end = other and tonumber(redis.call('ZSCORE', alive, other) or 0)
-  if other and other ~= rid and others_end > now and ARGV[8*i-2] ~= '1' then return {'taken'} end
-
   -- What is of another kind ends it here: nothing is written.
   redis.call('ZCARD', alive)
   redis.call('XLEN', log)
   redis.call('ZREMRANGEBYSCORE', index, '-inf', now)
+  if redis.call('EXISTS', alive) == 0 and redis.call('HLEN', group) > 2 then
+    redis.call('DEL', group) -- the deadlines of those who are in it were evicted
+  end
   if redis.call('HEXISTS', group, 'version') == 0 then
     redis.call('HSET', group, 'birth', string.format('%.0f', now_us), 'version', 0)
-    redis.call('DEL', log)
+    redis.call('DEL', alive, log)
   end
-  if other then bury(i, other, others_end) end
+  local dead = redis.call('ZRANGEBYSCORE', alive, '-inf', now, 'LIMIT', 0, 1000)
+  if #dead > 0 then bury(i, dead) end
+
+  local other = redis.call('HGET', group, 'id:' .. identity)
+  local ends = other and tonumber(redis.call('ZSCORE', alive, other) or 0)
+  if other and ends <= now then bury(i, {other}) -- there were more than so many
+  elseif other and ARGV[8*i-2] ~= '1' then return {'taken'}
+  elseif other then displace(i, other) end
   local stored = table.concat({minted, string.format('%.0f', now), ARGV[8*i-6], ARGV[8*i-5], ARGV[8*i-3]}, '\n')
   redis.call('HSET', group, rid, stored, 'id:' .. identity, rid, 'pace:' .. rid, math.floor(ttl / 3))
   redis.call('ZADD', alive, now + ttl, rid)

@@ -18,7 +18,7 @@ local group, alive, log, index, tomb, rid = KEYS[1], KEYS[2], KEYS[3], KEYS[4], 
 local was = redis.call('ZREM', alive, rid)
 -- After the write above, which runs when memory is full, the server lets the rest pass too.
 redis.call('SET', tomb, '1', 'PX', ARGV[2])
-if was == 0 then return {'not ours'} end
+if was == 0 or redis.call('HEXISTS', group, 'version') == 0 then return {'not ours'} end -- or all was evicted
 redis.call('HDEL', group, rid, 'pace:' .. rid)
 if redis.call('HGET', group, 'id:' .. ARGV[3]) == rid then redis.call('HDEL', group, 'id:' .. ARGV[3]) end
 if redis.call('EXISTS', alive) == 0 then redis.call('ZREM', index, ARGV[4]) end

@@ -16,7 +16,9 @@ local group, alive, log = KEYS[1], KEYS[2], KEYS[3]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
-local dead = redis.call('ZRANGEBYSCORE', alive, '-inf', now, 'LIMIT', 0, 1000)
+-- Where the group was evicted there is nobody to bury: they join again, and it is born anew.
+local born = redis.call('HEXISTS', group, 'version') == 1
+local dead = born and redis.call('ZRANGEBYSCORE', alive, '-inf', now, 'LIMIT', 0, 1000) or {}
 local of, buried = #dead > 0 and redis.call('ZCARD', alive), nil
 for _, rid in ipairs(dead) do
   local identity = string.match(redis.call('HGET', group, rid) or '', '^%d+\n%d+\n%d+\n%d+\n([^\n]*)')
@@ -30,7 +32,7 @@ if buried then redis.call('PUBLISH', ARGV[3], buried) end
 
 local held = redis.call('HMGET', group, 'birth', 'version')
 local birth, version = held[1] or '0', held[2] or '0'
-local first = redis.call('ZRANGE', alive, 0, 0, 'WITHSCORES')[2]
+local first = born and redis.call('ZRANGE', alive, 0, 0, 'WITHSCORES')[2]
 local next_ms = first and math.max(first - now, 0) or -1
 local since = ARGV[1] == birth and ARGV[2] or '0'
 if ARGV[1] == birth or ARGV[1] == '0' then

@@ -13,6 +13,7 @@ from bench.ring import __main__ as program
 from bench.ring import contestants as who
 from bench.ring import lookups
 from bench.ring.sizes import QUICK
+from coordkit._core.balance import STRATEGIES
 
 TINY = dataclasses.replace(
     QUICK, nodes=(3, 5), rounds=2, keys=50, sample=500, slots=1024, repeats=1
@@ -77,6 +78,15 @@ def test_felt() -> None:
     assert len(rows) == 6 * len(TINY.nodes)
     assert all(row.bar is not None for row in rows)
     assert all(0 < row.figures[OURS] < 1000 for row in rows)
+
+
+def test_picks() -> None:
+    rows = measured("picks").rows
+    assert len(rows) == 2 * len(STRATEGIES) * len(TINY.nodes)
+    assert all(0 < row.figures[OURS] < 1e5 for row in rows)
+    barred = [row for row in rows if row.bar is not None]
+    assert len(barred) == (len(STRATEGIES) - 1) * len(TINY.nodes)
+    assert {row.unit for row in barred} == {"µs"}
 
 
 def test_program_writes_the_table_and_the_json(

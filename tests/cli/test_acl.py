@@ -99,6 +99,20 @@ def test_a_reader_sees_and_changes_nothing(
         reader.lock("y").try_acquire()
 
 
+def test_a_reader_picks_a_member_and_takes_no_turn(
+    program: Program, admin: redis.Redis, guarded: RedisServer
+) -> None:
+    root = f"redis://root:pw@{HOST}:{guarded.port}/0"
+    url = granted(program, admin, guarded, "--read-only")
+    pick = ("balance", "pick", "workers", "--url", url, "--namespace", "shop")
+    with (
+        Session(root, namespace="shop") as session,
+        session.group("workers").join("w1"),
+    ):
+        assert program.run(*pick).out == "w1\n"
+        assert program.run(*pick, "--strategy", "round_robin").code == 77
+
+
 def test_a_reader_looks_up_a_ring_and_does_not_change_it(
     program: Program, admin: redis.Redis, guarded: RedisServer
 ) -> None:

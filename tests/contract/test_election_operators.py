@@ -75,7 +75,7 @@ def crew(api: Api, place: Place, namespace: str) -> Crew:
 
 @everywhere
 async def test_the_leader_is_asked_to_resign(s: AsyncSession, s2: AsyncSession) -> None:
-    term = await s.election("it", ttl=0.6).campaign()
+    term = await s.election("it", ttl=1.5).campaign()
     asked = await s2.election("it").revoke(reason="upgrade")
     assert asked is not None
     assert (asked.identity, asked.token) == (s.identity, term.token)

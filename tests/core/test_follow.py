@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from typing import Any
 
@@ -24,8 +25,14 @@ SILENCE = Took(1.5, no_answer())
 class Note:
     """A copy that notes what happens to it."""
 
-    def __init__(self, channel: str = "a", max_staleness: float = 30.0) -> None:
+    def __init__(
+        self,
+        channel: str = "a",
+        max_staleness: float = 30.0,
+        every: float = math.inf,
+    ) -> None:
         self.channel = channel
+        self.every = every
         self.max_staleness = max_staleness
         self.deadline = 100 + max_staleness
         self.taken: list[Any] = []
@@ -103,6 +110,13 @@ def test_it_asks_a_few_times_in_the_span_that_a_copy_may_be_gone_by(
 ) -> None:
     op = following(Note(max_staleness=span)).follow(RID)
     assert Stage().upto(op, LISTENS) == Wait(RID, nap)
+
+
+def test_it_asks_as_often_as_the_copy_that_wants_it_most() -> None:
+    op = following(Note("a"), Note("b", every=0.5)).follow(RID)
+    lines: list[Line] = [CLOCK, (Listen, None), (Listen, None), CLOCK]
+    lines.append((Pipeline, ["yes", "yes"]))
+    assert Stage().upto(op, lines) == Wait(RID, 0.5)
 
 
 def test_silence_is_asked_into_ever_more_slowly_until_the_copy_expires() -> None:

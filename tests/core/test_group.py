@@ -115,6 +115,18 @@ def test_who_lives_is_not_waited_for_for_ever() -> None:
     assert stage.now == 100 + 9.0 + group.LAST_LOOK
 
 
+def test_an_identity_that_is_taken_after_a_lost_answer() -> None:
+    """The question before may arrive when the other has left: then it must not join."""
+    lines: list[Line] = [
+        ("group_join", Took(1.8, no_answer())),
+        (Rest, None),
+        ("group_join", [[b"taken"]]),
+        ("group_leave", [b"not ours"]),
+    ]
+    with pytest.raises(KeyConflict):
+        play(joining(Stage()), lines)
+
+
 def test_a_lost_answer_is_asked_for_again() -> None:
     stage = Stage()
     lines: list[Line] = [
@@ -273,6 +285,27 @@ def test_whose_time_is_up_joins_again_when_the_server_answers() -> None:
         for before, after in zip(rests(stage), rests(stage)[1:], strict=False)
     ]
     assert max(gaps[:12]) >= 0.9
+
+
+def test_who_was_replaced_is_not_asked_for_when_its_time_is_up() -> None:
+    """It has heard so by itself; the keeper, whose question had no answer, has not."""
+    stage, keeper = Stage(), a_keeper()
+    member = a_member(stage)
+    keep(keeper, [member], stage.now)
+    with pytest.raises(LeaseLost):
+        stage.play(group.beat(member), [("group_beat", [b"stolen"])])
+
+    def answer(request: Any) -> Any:
+        if isinstance(request, Rest):
+            return Took(
+                max(0.0, min(request.until, 1e9) - stage.now), request.until > 1e9
+            )
+        return Took(0.9, no_answer())
+
+    stage.improvise(keeper.keep(), answer)
+    assert {trip.calls[0].script for trip in trips(stage)} == {"group_beat"}
+    assert keeper.leases() == []
+    assert member.reason is Reason.STOLEN
 
 
 def test_while_it_is_away_its_identity_may_be_taken() -> None:

@@ -144,6 +144,7 @@ def test_golden_keys_of_a_ring() -> None:
             "group": "ck:1:default:{b0}:ring.live:jobs",
             "alive": "ck:1:default:{b0}:ring.live.alive:jobs",
             "log": "ck:1:default:{b0}:ring.live.log:jobs",
+            "turn": "ck:1:default:{b0}:ring.live.turn:jobs",
             "tomb": "ck:1:default:{b0}:tomb:",
             "fence": "ck:1:default:{b0}:fence",
             "index": "ck:1:default:{b0}:index",

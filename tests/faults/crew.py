@@ -114,7 +114,7 @@ class Hand:
         if lease is None:
             self.history.gave_up(kind.name, self.who, why="busy")
             return
-        mine = _Held(self.history, self.who, lease, kind.limit)
+        mine = Held(self.history, self.who, lease, kind.limit)
         if wedged:
             await self._wedged(mine)
         elif self.rng.random() < 0.5:
@@ -134,14 +134,14 @@ class Hand:
                 return await lock.acquire()
         return await lock.acquire(timeout=limit)
 
-    async def _by_hand(self, mine: _Held) -> None:
+    async def _by_hand(self, mine: Held) -> None:
         with suppress(LeaseLost):
             await self._work(mine)
         mine.over()
         with suppress(LeaseLost, Unreachable):
             await mine.lease.release()
 
-    async def _in_a_body(self, mine: _Held) -> None:
+    async def _in_a_body(self, mine: Held) -> None:
         with suppress(LeaseLost, Unreachable):
             async with mine.lease:
                 try:
@@ -149,7 +149,7 @@ class Hand:
                 finally:
                     mine.over()
 
-    async def _wedged(self, mine: _Held) -> None:
+    async def _wedged(self, mine: Held) -> None:
         """Sleep past the end of the lease, then write as if nothing had happened."""
         await mine.lease.lost.wait(5)
         mine.over()
@@ -158,7 +158,7 @@ class Hand:
         with suppress(LeaseLost, Unreachable):
             await mine.lease.release()
 
-    async def _work(self, mine: _Held) -> None:
+    async def _work(self, mine: Held) -> None:
         long = self.rng.random() < 0.02  # it has to be renewed
         for _ in range(30 if long else self.rng.choice([0, 1, 1, 2, 3])):
             await self.api.sleep(self.rng.uniform(0, 0.03 if long else 0.005))
@@ -167,7 +167,7 @@ class Hand:
             if mine.limit == 1:
                 await self._write(mine)
 
-    async def _write(self, mine: _Held) -> None:
+    async def _write(self, mine: Held) -> None:
         """Write to both; a freeze between the look and the write makes it a late one."""
         name, token = mine.lease.name, mine.lease.token
         self.resource.write(f"resource {name}", token)
@@ -183,7 +183,7 @@ class Hand:
             self.history.record("fenced", f"fence {name}", token=token, began=began)
 
 
-class _Held:
+class Held:
     """A lease, and what its holder has put down about it."""
 
     def __init__(

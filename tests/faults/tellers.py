@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,28 @@ class Order:
     history: str
     stop: str
     hands: int
+
+
+def orders(
+    at: Path, proxied: str, direct: str, seed: int, namespace: str, size: int
+) -> Callable[[int, str], dict[str, Any]]:
+    """Return what says what the worker of a name is told, in each of *size* places."""
+
+    def order(place: int, name: str) -> dict[str, Any]:
+        told = Order(
+            flavour="sync" if place % 2 else "async",
+            process=name,
+            seed=seed,
+            # two are out of the network's reach, not the server's
+            url=proxied if place < size - 2 else direct,
+            namespace=namespace,
+            history=str(at / f"{name}.jsonl"),
+            stop=str(at / "stop"),
+            hands=2 if place % 2 else 4,
+        )
+        return asdict(told)
+
+    return order
 
 
 class Teller:

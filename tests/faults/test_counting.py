@@ -15,7 +15,6 @@ import secrets
 import time
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from faults import tellers
 from faults.audit import Books, audit
 from faults.chaos import Chaos, Crew
 from faults.network import QUESTION, asks
-from faults.tellers import SHARDS, Order
+from faults.tellers import SHARDS, orders
 from support.history import read
 from support.polling import until
 from support.proxy import Proxy
@@ -65,19 +64,7 @@ def _count(at: Path, seed: int) -> tuple[Counter[str], Books]:
         server = stack.enter_context(RedisServer(persistence="always"))
         proxy = stack.enter_context(Proxy(server.port))
 
-        def order(place: int, name: str) -> dict[str, Any]:
-            told = Order(
-                flavour="sync" if place % 2 else "async",
-                process=name,
-                seed=seed,
-                url=(proxy if place < PROCESSES - 2 else server).url,
-                namespace=NAMESPACE,
-                history=str(at / f"{name}.jsonl"),
-                stop=str(stop),
-                hands=2 if place % 2 else 4,
-            )
-            return asdict(told)
-
+        order = orders(at, proxy.url, server.url, seed, NAMESPACE, PROCESSES)
         crew = Crew(PROCESSES, tellers.work, order, at / "test.jsonl")
         stack.callback(crew.close)
         until(lambda: len(list(at.glob("*.jsonl"))) > PROCESSES, timeout=20)

@@ -8,6 +8,7 @@ import os
 import sys
 from typing import Any
 
+from contract import flavours
 from contract.flavours import APIS, Api
 from coordkit import (
     AsyncLease,
@@ -175,3 +176,31 @@ async def leave_waiting(url: str, namespace: str) -> None:
 
 async def _ask(lock: AsyncLock) -> AsyncLease:
     return await lock.acquire()
+
+
+# -- who is a member -------------------------------------------------------------------
+
+
+def belong(
+    flavour: str, url: str, namespace: str, ttl: float, identities: list[str]
+) -> None:
+    """Join the group "it" under each identity; say so again whenever one came back."""
+    flavours.PATIENCE = 10_000.0
+    api = APIS[flavour]()
+    api.run(_belong(api, url, namespace, ttl, identities))
+
+
+async def _belong(
+    api: Api, url: str, namespace: str, ttl: float, identities: list[str]
+) -> None:
+    s = api.session(url, namespace=namespace)
+    group = s.group("it", ttl=ttl)
+    members = [await group.join(identity) for identity in identities]
+    tokens = {member.identity: member.token for member in members}
+    say("belongs", tokens=tokens)
+    while True:
+        await api.sleep(0.005)
+        now = {member.identity: member.token for member in members if member.held}
+        if len(now) == len(members) and not now.items() & tokens.items():
+            say("came back", tokens=now)
+            tokens = now

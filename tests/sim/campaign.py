@@ -19,12 +19,12 @@ from typing import Any
 from coordkit._core.claim import Claim
 from coordkit._core.election import Office, election_times, office, standing
 from coordkit._core.keeper import Keeper
-from coordkit._core.lock import acquire, release
+from coordkit._core.lock import acquire
 from coordkit._core.ops import Op
 from coordkit._core.terms import Elected, Missed, Vacant
 from coordkit.errors import CoordError
 from sim.sight import Sight
-from sim.story import NAMESPACE, Ledger, Violation, keeper_of, maker, work
+from sim.story import NAMESPACE, Ledger, Violation, keeper_of, maker, use
 from sim.world import Client, Scenario, World
 
 CANDIDATES = "abcde"
@@ -201,22 +201,7 @@ class Race:
         if term is None:
             ledger.end(rid, keeper)
             return
-        grant = next(g for g in reversed(ledger.grants) if g.lease is term)
-        try:
-            if rng.random() < 0.1:
-                keeper.drop(term)  # as if this process were frozen: the term runs out
-                yield rng.uniform(0.5, 2)
-            yield from work(client, ledger, term)
-            if rng.random() < 0.25:
-                return  # walks away: the term runs out
-            grant.released = client.world.now
-            keeper.drop(term)
-            yield from release(term, "done")
-            ledger.over.add(rid)
-        except (CoordError, KeyboardInterrupt):
-            pass  # lost, unknown, or cut short: it ends by its ttl at the latest
-        finally:
-            keeper.drop(term)
+        yield from use(client, ledger, keeper, term, "done")
 
     def operator(
         self, client: Client, times: int = 6, *, only_pauses: bool = False

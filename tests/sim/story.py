@@ -211,17 +211,25 @@ def _round(client: Client, ledger: Ledger, keeper: Keeper, rid: str) -> Scenario
     if lease is None:
         ledger.end(rid, keeper)
         return
+    yield from use(client, ledger, keeper, lease)
+
+
+def use(
+    client: Client, ledger: Ledger, keeper: Keeper, lease: LockLease, why: str = ""
+) -> Scenario[None]:
+    """Work under a lease, then give it back, saying *why*, or walk away."""
+    rng, rid = client.world.rng, lease.holder
     grant = next(g for g in reversed(ledger.grants) if g.lease is lease)
     try:
         if rng.random() < 0.1:
             keeper.drop(lease)  # as if this process were frozen: the lease runs out
             yield rng.uniform(0.5, 2)
-        yield from work(client, ledger, lease)
+        yield from _work(client, ledger, lease)
         if rng.random() < 0.25:
             return  # walks away: the lease runs out
         grant.released = client.world.now
         keeper.drop(lease)
-        yield from release(lease)
+        yield from release(lease, why)
         ledger.over.add(rid)
     except (CoordError, KeyboardInterrupt):
         pass  # lost, unknown, or cut short: it ends by its ttl at the latest
@@ -229,7 +237,7 @@ def _round(client: Client, ledger: Ledger, keeper: Keeper, rid: str) -> Scenario
         keeper.drop(lease)
 
 
-def work(client: Client, ledger: Ledger, lease: LockLease) -> Scenario[None]:
+def _work(client: Client, ledger: Ledger, lease: LockLease) -> Scenario[None]:
     rng = client.world.rng
     careless = rng.random() < 0.4  # does not look at the lease before it writes
     for _ in range(rng.randrange(4)):

@@ -1,1 +1,1 @@
-"""Rings: lookups, batches, building, movement, balance, and what Redis feels of a change."""
+"""Rings: lookups, building, movement, balance, what Redis feels; and balancers' picks."""

@@ -12,13 +12,14 @@ from ..environment import environment
 from ..program import conclude, options, place
 from ..report import Report
 from . import contestants as who
-from . import felt, lookups, shape
+from . import felt, lookups, picks, shape
 from .sizes import FULL, QUICK, Sizes
 
 BENCHES: dict[str, Callable[[RedisServer, Sizes, Report], None]] = {
     "lookups": lookups.measure,
     "shape": shape.measure,
     "felt": felt.measure,
+    "picks": picks.measure,
 }
 
 

@@ -23,6 +23,7 @@ VALUES = said.VALUES | {
     "record": RECORD.stored(),
     "replace": 0,
     "birth": "",
+    "idle_ms": 86_400_000,
     "version": 0,
 }
 
@@ -38,6 +39,7 @@ def asked() -> list[Asked]:
         Call(*gone._renewal(), 2.0),
         last_call(group.leave(member)),
         last_call(CIRCLE.look()),
+        last_call(CIRCLE.turn()),
     ]
     return [
         Asked(report, VALUES | {"seq": 2}, of="group."),
@@ -64,8 +66,8 @@ def words() -> list[Word]:
     def reporting() -> Op[Any]:
         return group.report(a_member(Stage(), rejoins=False), RECORD)
 
-    join, beat, leave, report, look = (
-        f"group_{verb}" for verb in ("join", "beat", "leave", "report", "look")
+    join, beat, leave, report, look, turn = (
+        f"group_{verb}" for verb in ("join", "beat", "leave", "report", "look", "turn")
     )
     undone: tuple[Line, ...] = ((leave, [b"not ours"]),)
     reasons = [
@@ -85,6 +87,7 @@ def words() -> list[Word]:
         Word(report, [b"gone"], reporting, Reason.EXPIRED),
         Word(look, [b"members", b"1", b"2", 3, -1, [], []], CIRCLE.look, Members),
         Word(look, [b"changes", b"1", b"2", 3, -1, []], CIRCLE.look, Members),
+        Word(turn, [b"turn", b"7"], CIRCLE.turn, int),
     ]
 
 
