@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
+from ..errors import Reason
 from .group import Circle, MemberLease, leave
 from .keys import news_channel
 from .members import Members, Record, a_record
@@ -83,6 +84,13 @@ class NodeLease(MemberLease):
     def ranges(self) -> list[Range]:
         """Return the slots that are its own at this instant, runs of them as one."""
         return list(runs_of(self._tender.slots()))
+
+    def _is_last(self) -> bool:
+        # Who hears nothing of the ring must not go on holding what others are to have.
+        return super()._is_last() or not self._tender.hears(self._clock())
+
+    def _returns(self, reason: Reason) -> bool:
+        return super()._returns(reason) and not self._tender.abandoned
 
     def _leaving(self) -> Op[None]:
         yield from leave(self)

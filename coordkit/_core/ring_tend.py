@@ -8,6 +8,7 @@ may have died, and at a third of the ttl.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -106,6 +107,8 @@ class Tender:
         self._watching = Watching(ring.name)
         self._lives: dict[str, Life] | None = None
         self._now = self._heard_at = 0.0
+        #: whether its follower has ended
+        self.abandoned = False
         #: since when most nodes seem to be dead
         self._doubt: float | None = None
         #: what is its own no more: it is handed over, or may have been
@@ -130,8 +133,8 @@ class Tender:
             for slot in shut:
                 mask[slot] = 0
             known = self._held = _Held(snapshot, token, shut, bytes(mask))
-        # Last of all, so that what was read was so at an instant of the lease.
-        return (snapshot, known.mask) if member.held else None
+        # Last of all, so that what was read was so at an instant of that very membership.
+        return (snapshot, known.mask) if member.held and member.token == token else None
 
     def slots(self) -> set[int]:
         """Return the slots that are the node's own."""
@@ -204,7 +207,16 @@ class Tender:
         self.deadline = heard_at + max(watching.left, SHORTEST_NAP)
 
     def expire(self, now: float, why: str) -> None:
-        """Do nothing: what is its own ends by its lease."""
+        """Take note when nobody looks any more; what is its own ends by its lease."""
+        del why
+        self.abandoned = self.abandoned or math.isinf(now)
+
+    def hears(self, now: float) -> bool:
+        """Whether it is told of the ring, within a ttl: else it could hand nothing over."""
+        local, ttl = self._local, self._circle.ttl
+        return not self.abandoned and now < local.deadline + max(
+            0.0, ttl - local.max_staleness
+        )
 
     def look(self) -> Op[None]:
         """Ask how the ring is, and who is there."""

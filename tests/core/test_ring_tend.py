@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from typing import Any
 
@@ -20,7 +21,7 @@ from coordkit._core.ring_member import (
 from coordkit._core.ring_node import Node
 from coordkit._core.ring_snapshot import Range, Snapshot
 from coordkit._core.ring_tend import MASS_PAUSE, Tender
-from coordkit.errors import KeyConflict, Unreachable
+from coordkit.errors import KeyConflict, Reason, Unreachable
 from core import rings
 from core.props import no_answer
 from core.rings import RING, bare
@@ -251,6 +252,33 @@ def test_a_change_that_is_made_from_an_old_look_is_not_made() -> None:
     play.local.adopt(WITH_B, play.stage.now, play.stage.now)
     request = next(play.tender.tend())
     assert isinstance(request, Pipeline), "first it looks who is there by now"
+
+
+def test_who_hears_nothing_of_the_ring_does_not_hold_on_to_it() -> None:
+    play = Play()
+    play.knows(ALONE, {"a": 1})
+    assert not play.node._is_last()
+    play.stage.now = play.local.deadline
+    assert play.node._is_last(), "it is renewed no more"
+    assert play.node._returns(Reason.EXPIRED), "but may be back when it hears again"
+    play.knows(ALONE, {"a": 1})
+    assert not play.node._is_last()
+    play.tender.expire(math.inf, "its follower has failed")
+    assert play.node._is_last()
+    assert not play.node._returns(Reason.EXPIRED)
+
+
+def test_what_it_owns_is_of_one_membership(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lost and back between two steps of one look: what was the old one's is not owned."""
+    play = Play()
+    play.knows(ALONE, {"a": 1})
+
+    def back(*_: Any) -> bytes:
+        play.node.token = 2
+        return bytes([1] * 1024)
+
+    monkeypatch.setattr("coordkit._core.ring_tend.mine", back)
+    assert play.tender.held() is None
 
 
 # -- when most have died at once --------------------------------------------------------------
