@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -10,7 +11,15 @@ from typing import Any
 import pytest
 
 from contract.flavours import Api
-from contract.marks import everywhere, on_redis, on_redis_and_fake, uvloop_too
+from contract.forks import in_child
+from contract.marks import (
+    everywhere,
+    on_redis,
+    on_redis_and_fake,
+    only_async,
+    only_sync,
+    uvloop_too,
+)
 from contract.places import Place, unkeep
 from contract.ringplay import KEYS, keys_of
 from coordkit import (
@@ -26,6 +35,8 @@ from coordkit import (
     State,
     Unreachable,
 )
+from coordkit._core.ops import Op
+from coordkit._core.ring_tend import Tender
 from support.servers import RedisServer
 
 NOWHERE = "redis://127.0.0.1:1"
@@ -348,6 +359,65 @@ async def test_who_left_leaves_nothing_that_does_not_expire(
     assert await ring.delete()
     for key in place.raw.keys(f"*:{s.namespace}:*"):
         assert place.raw.pttl(key) > 0, key
+
+
+# -- whose it is ------------------------------------------------------------------------------
+
+
+@only_sync
+@on_redis
+async def test_a_child_process_owns_nothing_and_costs_its_parent_nothing(
+    s: AsyncSession,
+) -> None:
+    await a_small(s)
+    a = await join(s, "a")
+
+    def child() -> None:
+        assert not a.owns("user:1")
+        assert a.token_of("user:1") is None
+        assert a.ranges() == []
+        assert a.reason is Reason.FORKED
+
+    assert in_child(child) == 0
+    assert has(a) == [1024]
+    await a.leave()
+
+
+@on_redis_and_fake
+@pytest.mark.parametrize("problem", [Unreachable("gone"), KeyboardInterrupt()])
+async def test_who_is_interrupted_on_its_way_in_leaves_nothing_behind(
+    s: AsyncSession, monkeypatch: pytest.MonkeyPatch, problem: BaseException
+) -> None:
+    ring = await a_small(s)
+
+    def stopped(_: Any) -> Op[None]:
+        raise problem
+        yield  # a generator that asks nothing
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Tender, "enter", stopped)
+        with pytest.raises(type(problem)):
+            await join(s, "a")
+    assert len(await ring.live()) == 0
+    a = await join(s, "a")
+    assert has(a) == [1024]
+    await a.leave()
+
+
+@only_async
+@on_redis
+async def test_a_join_that_is_cancelled_leaves_nothing_behind(
+    api: Api, s: AsyncSession
+) -> None:
+    ring = await a_small(s)
+    first = await join(s, "a")
+    waits = asyncio.ensure_future(join(s, "a", ttl=20))
+    await api.sleep(0.1)  # it waits for the place
+    waits.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waits
+    assert [each.token for each in await ring.live()] == [first.token]
+    await first.leave()
 
 
 # -- what may be given --------------------------------------------------------------------------
