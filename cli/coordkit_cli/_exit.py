@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from enum import IntEnum
 
 
@@ -11,6 +13,8 @@ class Exit(IntEnum):
     OK = 0
     #: a question was answered *no*
     NO = 1
+    #: nobody leads
+    VACANT = 3
     USAGE = 64
     #: Redis gave no answer, or refused
     UNREACHABLE = 69
@@ -39,6 +43,7 @@ class Exit(IntEnum):
 MEANINGS = {
     Exit.OK: "yes",
     Exit.NO: "no",
+    Exit.VACANT: "nobody leads",
     Exit.USAGE: "usage",
     Exit.UNREACHABLE: "Redis unreachable",
     Exit.BUG: "bug",
@@ -119,6 +124,15 @@ class Failure(Exception):
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         self.code = code
+
+
+@contextmanager
+def sensible() -> Generator[None]:
+    """Report what the library refuses as wrong usage, in its own words."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise Failure(str(error), Exit.USAGE) from None
 
 
 def kind_of(error: BaseException) -> str | None:

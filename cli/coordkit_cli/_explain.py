@@ -16,8 +16,18 @@ if TYPE_CHECKING:
     from ._timeline import TimeLine
 
 
-def explain(settings: Settings, how: How, name: str, keys: Mapping[str, str]) -> None:
-    """Show the time line of the lease on *name*, and its *keys* by what they hold."""
+def explain(
+    settings: Settings,
+    how: How,
+    name: str,
+    keys: Mapping[str, str],
+    free: str = "the server gives it to the next",
+) -> None:
+    """
+    Show the time line of the lease on *name*, and its *keys* by what they hold.
+
+    *free*: what happens when it has run out.
+    """
     line, where = how.time_line(), settings.url
     _checked(settings)
     facts = {
@@ -27,7 +37,7 @@ def explain(settings: Settings, how: How, name: str, keys: Mapping[str, str]) ->
     }
     if settings.as_json:
         record = {"ttl": line.ttl, "grace": line.grace, "margin": line.margin}
-        at = {step: round(instant, 3) for step, instant, _ in _steps(how, line)}
+        at = {step: round(instant, 3) for step, instant, _ in _steps(how, line, free)}
         data(json_line({**facts, **record, "at": at, "keys": dict(keys)}))
         return
     words = how.words if how.script is None else ("/bin/sh", "-c", how.script)
@@ -38,7 +48,7 @@ def explain(settings: Settings, how: How, name: str, keys: Mapping[str, str]) ->
         "\nSeconds from the last renewal that succeeded, from before it was asked for:"
     )
     for told in aligned(
-        (f"{instant:8.3f}", what) for _, instant, what in _steps(how, line)
+        (f"{instant:8.3f}", what) for _, instant, what in _steps(how, line, free)
     ):
         data(told)
     data("\nKeys:")
@@ -46,7 +56,7 @@ def explain(settings: Settings, how: How, name: str, keys: Mapping[str, str]) ->
         data(told)
 
 
-def _steps(how: How, line: TimeLine) -> list[tuple[str, float, str]]:
+def _steps(how: How, line: TimeLine, free: str) -> list[tuple[str, float, str]]:
     """Return what happens, by name, instant and words."""
     signum, kills = how.on_lost
     stop = _name(how.stop_signal if signum < 0 else signum)
@@ -56,7 +66,7 @@ def _steps(how: How, line: TimeLine) -> list[tuple[str, float, str]]:
         ("stop", line.stop_at, f"none came: {stop} to the command's process group"),
         ("kill", line.kill_at, "SIGKILL to what is left of it"),
         ("end", line.ends_at, "nothing may act on the lease any more"),
-        ("free", line.ttl, "the server gives it to the next"),
+        ("free", line.ttl, free),
     ]
     if kills:
         return steps

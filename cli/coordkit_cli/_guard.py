@@ -53,6 +53,7 @@ class Held(Protocol):
     name: str
     token: int
     ttl: float
+    #: infinite: the command may run on without it
     deadline: float
 
     @property
@@ -79,12 +80,16 @@ class Cause(StrEnum):
     ITSELF = "itself"
     LOST = "lost"
     MAX_RUNTIME = "max-runtime"
+    RECALLED = "recalled"
     NOT_RUN = "not-run"
     UNGUARDED = "unguarded"
 
 
+#: A hang-up may mean to read settings anew.  Of Ctrl-C only the command hears.
+_ASKING = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}
 _CODES = {
     Cause.LOST: Exit.LEASE_LOST,
+    Cause.RECALLED: Exit.LEASE_LOST,
     Cause.MAX_RUNTIME: Exit.MAX_RUNTIME,
     Cause.UNGUARDED: Exit.UNGUARDED,
 }
@@ -100,6 +105,8 @@ class Outcome(NamedTuple):
     status: int | None
     #: more about the cause, in words
     why: str
+    #: whether whoever sent a signal wanted it to end, and not just this command
+    asked: bool = False
 
 
 class Guard:
@@ -128,18 +135,24 @@ class Guard:
         """Let signals that end a wait raise `Interrupted` in the body; else they wait."""
         return self.signals.interrupting()
 
-    def run(self, lease: Held, more: Mapping[str, str]) -> Outcome:
+    def run(
+        self,
+        lease: Held,
+        more: Mapping[str, str],
+        recall: Callable[[], str] = lambda: "",
+    ) -> Outcome:
         """
         Run the command under *lease*, with *more* in its environment.
 
-        Returns when its group is gone.  `Interrupted` when a signal came before the
-        start; what the renewal of a short lease raises; then nothing was run.
+        Returns when its group is gone.  *recall* is asked now and then, and may say why
+        the command is to end.  `Interrupted` when a signal came before the start; what
+        the renewal of a short lease raises; then nothing was run.
         """
         # One that was handed over lasts only as long as its waiter's place would have.
         if lease.remaining() < lease.ttl / 3 + self.rules.grace + self.rules.margin:
             lease.renew()
         file = LeaseFile()
-        watch = _Watch(self, lease, file)
+        watch = _Watch(self, lease, file, recall)
         lease._watch(self.signals.wake)
         try:
             with self.signals.passing_on():
@@ -170,13 +183,16 @@ class Guard:
 class _Watch:
     """One run of a command, as its guard sees it."""
 
-    def __init__(self, guard: Guard, lease: Held, file: LeaseFile) -> None:
+    def __init__(
+        self, guard: Guard, lease: Held, file: LeaseFile, recall: Callable[[], str]
+    ) -> None:
         self._guard = guard
         self._rules = guard.rules
         self._events = guard.events
         self._post = guard.post
         self._lease = lease
         self._file = file
+        self._recall = recall
         self._deadline = lease.deadline
         self._group: Group | None = None
         self._status: int | None = None
@@ -186,6 +202,7 @@ class _Watch:
         self._late = False
         self._cause = Cause.ITSELF
         self._why = ""
+        self._passed: set[int] = set()
         #: when its time is up, and when the shim has not done what it should have
         self._stop_at = math.inf
         self._kill_at = math.inf
@@ -193,10 +210,12 @@ class _Watch:
     def see_through(self, more: Mapping[str, str]) -> Outcome:
         """Start the command; return when its group is gone."""
         post, signals = self._post, self._guard.signals
-        self._file.write(self._deadline)
-        own = {"COORDKIT_FENCING_TOKEN": str(self._lease.token)}
-        if self._file.path:
-            own["COORDKIT_LEASE_FILE"] = self._file.path
+        own: dict[str, str] = {}
+        if self._deadline < math.inf:
+            self._file.write(self._deadline)
+            own["COORDKIT_FENCING_TOKEN"] = str(self._lease.token)
+            if self._file.path:
+                own["COORDKIT_LEASE_FILE"] = self._file.path
         post.send("run", self._deadline, {**more, **own})
         waiting = select.poll()
         waiting.register(post.reading, select.POLLIN)
@@ -205,12 +224,15 @@ class _Watch:
             waiting.poll(math.ceil(1000 * self._nap()))
             for number in signals.taken():
                 post.send("pass on", number)
+                self._passed.add(number)
             for message in post.received():
                 self._hear(message)
             if not self._gone:
                 self._look()
             if os.getpid() == 1:
-                _reap_orphans()
+                from ._script import bury_orphans
+
+                bury_orphans()
         return self._outcome()
 
     def _nap(self) -> float:
@@ -258,6 +280,8 @@ class _Watch:
             self._file.write(self._deadline)
             self._events.pulse("renewed", expires_in=round(lease.remaining(), 3))
         if at >= self._stop_at and self._over_by(Cause.MAX_RUNTIME, "its time is up"):
+            self._end(self._rules.stop_signal, at + self._rules.grace, PATIENCE)
+        if (why := self._recall()) and self._over_by(Cause.RECALLED, why):
             self._end(self._rules.stop_signal, at + self._rules.grace, PATIENCE)
         if self._post.ended:
             self._over_by(Cause.UNGUARDED, "its shim was killed")
@@ -310,10 +334,11 @@ class _Watch:
         rules = self._rules
         left = max(0.0, self._lease.remaining() - rules.margin - rules.grace)
         self._events.tell("stopped")
-        self._events.say(
-            f"stopped, and its lease is not renewed: it is ended in {spoken(left)}, "
-            "unless it goes on before"
-        )
+        if left < math.inf:
+            self._events.say(
+                f"stopped, and its lease is not renewed: it is ended in {spoken(left)}, "
+                "unless it goes on before"
+            )
         handler = signal.signal(signum, signal.SIG_IGN)
         os.killpg(0, signum)  # whoever is in the pipeline with us
         signal.signal(signum, signal.SIG_DFL)
@@ -330,7 +355,11 @@ class _Watch:
         own = (
             Exit.UNGUARDED if status is None else 128 - status if status < 0 else status
         )
-        return Outcome(_CODES.get(cause, own), cause, status, why)
+        asked = bool(_ASKING & self._passed) or -(status or 0) in {
+            signal.SIGINT,
+            *self._passed,
+        }
+        return Outcome(_CODES.get(cause, own), cause, status, why, asked)
 
 
 def _not_run(number: int) -> Outcome:
@@ -351,10 +380,3 @@ def _told(status: int) -> dict[str, Any]:
         return {"signal": signal.Signals(-status).name}
     except ValueError:  # one of the real-time signals, which have no names
         return {"signal": str(-status)}
-
-
-def _reap_orphans() -> None:
-    """As the first process of a container: bury whom nobody else does."""
-    with suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass

@@ -77,4 +77,11 @@ class Named(Name):
         return ()
 
 
+class Identity(Named):
+    """What a process may be called."""
+
+    what = "identity"
+
+
 NAMED = Named()
+IDENTITY = Identity()

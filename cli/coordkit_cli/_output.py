@@ -8,6 +8,7 @@ take for a command, or what would reorder a line, is shown as an escape: never r
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
@@ -87,6 +88,30 @@ def _width(text: str) -> int:
 def data(line: str) -> None:
     """Write one line of what was asked for."""
     click.echo(line)
+
+
+def table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write a line for each row; the heading is for eyes, a program reads rows."""
+    shown = [heading] if rows and sys.stdout.isatty() else []
+    for line in aligned([*shown, *rows]):
+        data(line)
+
+
+def facts(pairs: Iterable[tuple[str, str]]) -> None:
+    """Write a line for each fact."""
+    for line in aligned(list(pairs)):
+        data(line)
+
+
+def instant(seconds: float) -> str:
+    """Return an instant of the server's clock, in our time zone."""
+    from datetime import datetime
+
+    try:
+        local = datetime.fromtimestamp(seconds).astimezone()
+    except (OverflowError, ValueError, OSError):  # not written by us
+        return str(seconds)
+    return local.isoformat(" ", "seconds")
 
 
 def note(message: str) -> None:

@@ -20,9 +20,9 @@ from ._settings import Settings
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from coordkit import Lease, Session
+    from coordkit import Session
 
-    from ._guard import Guard
+    from ._guard import Guard, Held
     from ._timeline import TimeLine
 
 DEFAULT_TTL = 30.0
@@ -111,6 +111,10 @@ class SignalName(click.ParamType[int]):
         return number
 
 
+#: What is done when the lease is lost: the stop signal, then SIGKILL.
+STOP = (-1, True)
+
+
 class OnLost(click.ParamType[tuple[int, bool]]):
     """What is done when the lease is lost: a signal (0: none), and whether SIGKILL follows."""
 
@@ -125,7 +129,7 @@ class OnLost(click.ParamType[tuple[int, bool]]):
         """Return the signal and whether SIGKILL follows; -1 is the stop signal."""
         word, _, name = str(value).partition(":")
         if value == "stop":
-            return -1, True
+            return STOP
         if value == "ignore":
             return 0, False
         if word != "signal":
@@ -235,7 +239,7 @@ class How(NamedTuple):
 
 @contextmanager
 def guarded(
-    settings: Settings, how: How, **facts: Any
+    settings: Settings, how: How, *, identity: str | None = None, **facts: Any
 ) -> Generator[tuple[Guard, Session]]:
     """
     Make a guard and open a session; tell how it ends, whatever ends it.
@@ -246,7 +250,7 @@ def guarded(
     with how.guard(settings) as guard:
         guard.events.begin(**facts)
         try:
-            with settings.session() as session:
+            with settings.session(identity=identity) as session:
                 yield guard, session
         except click.exceptions.Exit as end:
             guard.events.tell("ended", exit=end.exit_code)
@@ -263,14 +267,14 @@ def guarded(
             raise
 
 
-def give_back(guard: Guard, lease: Lease) -> None:
-    """Release a lease whose command is over; what hinders it is told, and raised no more."""
+def give_back(guard: Guard, lease: Held, give: Callable[[], None]) -> None:
+    """*Give* back a lease whose command is over; what hinders it is told, and raised no more."""
     from coordkit import CoordError, LeaseLost
 
     if lease.reason is not None and lease.reason != "revoked":
         return  # it is lost, and that was told
     try:
-        lease.release()
+        give()
     except LeaseLost as lost:
         if lost.reason != "revoked":
             guard.events.say(f"{lost}; nobody knew before it was to be released")
@@ -282,15 +286,43 @@ def give_back(guard: Guard, lease: Lease) -> None:
         guard.events.tell("released")
 
 
-_OPTIONS = (
-    click.option(
+def _files(
+    _ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Have the shell complete the words of the command as it does file names."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
+
+
+_WORDS = click.argument(
+    "words",
+    nargs=-1,
+    type=click.UNPROCESSED,
+    metavar="[--] COMMAND...",
+    shell_complete=_files,
+    help="What to run, with its own options.",
+)
+
+
+def _ttl_option(ttl: float, crash: str) -> Callable[[Any], Any]:
+    return click.option(
         "--ttl",
         type=DURATION,
-        default=DEFAULT_TTL,
+        default=ttl,
         metavar="DUR",
-        help="How long the lease lasts without renewal: after a crash of this machine "
-        "the lock is free so much later.  [default: 30s]",
-    ),
+        help=f"How long the lease lasts without renewal: {crash}.  [default: {ttl:g}s]",
+    )
+
+
+_ON_LOST = click.option(
+    "--on-lost",
+    type=OnLost(),
+    default="stop",
+    help="When the lease is lost: stop the command (exit code 76), send it a signal, or "
+    "let it run beside the next holder.  [default: stop]",
+)
+_OPTIONS = (
     click.option(
         "-k",
         "--kill-after",
@@ -312,13 +344,7 @@ _OPTIONS = (
         metavar="DUR",
         help="End the command after so long; exit code 124.",
     ),
-    click.option(
-        "--on-lost",
-        type=OnLost(),
-        default="stop",
-        help="When the lease is lost: stop the command (exit code 76), send it a signal, "
-        "or let it run beside the next holder.  [default: stop]",
-    ),
+    _ON_LOST,
     click.option(
         "--leave-group",
         is_flag=True,
@@ -355,36 +381,37 @@ _OPTIONS = (
 )
 
 
-def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of all that runs a command; *function* gets them as ``how``."""
+def run_options(
+    *,
+    ttl: float = DEFAULT_TTL,
+    crash: str = "after a crash of this machine the lock is free so much later",
+    on_lost: bool = True,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """
+    Add the options of all that runs a command; the function gets them as ``how``.
 
-    @wraps(function)
-    def gathered(*args: Any, **options: Any) -> Any:
-        how = How(**{name: options.pop(name) for name in How._fields})
-        _check(how)
-        return function(*args, how=how, **options)
+    *crash*: what the ttl means.  Without *on_lost* a loss always stops the command.
+    """
+    options = [_ttl_option(ttl, crash), *_OPTIONS]
+    given: dict[str, Any] = {}
+    if not on_lost:
+        options.remove(_ON_LOST)
+        given["on_lost"] = STOP
 
-    words = click.argument(
-        "words",
-        nargs=-1,
-        type=click.UNPROCESSED,
-        metavar="[--] COMMAND...",
-        shell_complete=_files,
-        help="What to run, with its own options.",
-    )
-    command: Callable[..., Any] = words(gathered)
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def gathered(*args: Any, **typed: Any) -> Any:
+            named = [name for name in How._fields if name not in given]
+            how = How(**given, **{name: typed.pop(name) for name in named})
+            _check(how)
+            return function(*args, how=how, **typed)
 
+        command: Callable[..., Any] = _WORDS(gathered)
+        for option in reversed(options):
+            command = option(command)
+        return command
 
-def _files(
-    _ctx: click.Context, _param: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    """Have the shell complete the words of the command as it does file names."""
-    from click.shell_completion import CompletionItem
-
-    return [CompletionItem(incomplete, type="file")]
+    return add
 
 
 def _check(how: How) -> None:

@@ -102,7 +102,9 @@ class Settings:
         ]
 
     @contextmanager
-    def session(self, *, url: str = "", namespace: str = "") -> Generator[Session]:
+    def session(
+        self, *, url: str = "", namespace: str = "", identity: str | None = None
+    ) -> Generator[Session]:
         """Open a session as the settings say; *url* and *namespace* overrule them."""
         from coordkit import Session
         from coordkit._core.keys import check_namespace
@@ -117,7 +119,7 @@ class Settings:
         except ValueError as error:
             raise Failure(f"{name.source}: {error}", Exit.CONFIG) from None
         try:
-            session = Session(where.value, namespace=name.value)
+            session = Session(where.value, namespace=name.value, identity=identity)
         except ValueError as error:
             raise Failure(f"{where.source}: {error}", Exit.CONFIG) from None
         self.source = where.source

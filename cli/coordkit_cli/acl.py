@@ -48,8 +48,9 @@ TO_FILL_IN = ">PASSWORD"
 @click.option(
     "--read-only",
     is_flag=True,
-    help="For whoever only looks: lock list and show, cron status, history and check, "
-    "counter get and list, fence get, and what of ring changes nothing.",
+    help="For whoever only looks: lock list and show, leader status, list and history, "
+    "cron status, history and check, counter get and list, fence get, and what of ring "
+    "changes nothing.",
 )
 @click.option(
     "--server-version",

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ._exit import Exit, Failure
-from ._name import Name
+from ._exit import Exit, Failure, sensible
 from ._options import Lazy, common
 from ._output import data, json_line, json_text, printable
 from ._settings import Settings
-from .ring._name import sensible
+from .group._name import NAME
 
 if TYPE_CHECKING:
-    from coordkit import MemberInfo, Session
+    from coordkit import MemberInfo
     from coordkit._core.balance import Strategy
 
 COMMANDS = {"pick": (".balance:pick", "Show a live member of a group.")}
@@ -28,20 +26,6 @@ STRATEGIES = (
 @click.group(cls=Lazy, package=__package__, where=COMMANDS)
 def balance() -> None:
     """Balancers: pick a live member of a group."""
-
-
-class GroupName(Name):
-    """What a group may be called; known are those that have members."""
-
-    def checked(self, value: str) -> str:
-        """Return *value* if it can be a name, else raise ValueError."""
-        from coordkit._core.keys import check_name
-
-        return check_name(value)
-
-    def known(self, session: Session) -> Iterable[str]:
-        """Return the groups that have members."""
-        return [members.name for members in session.groups()]
 
 
 @click.command()
@@ -68,7 +52,7 @@ class GroupName(Name):
     metavar="FIELD",
     help="Show this of its meta, as an address, in place of its identity.",
 )
-@click.argument("group", type=GroupName(), help="The group.")
+@click.argument("group", type=NAME, help="The group.")
 @click.pass_obj
 def pick(
     settings: Settings,

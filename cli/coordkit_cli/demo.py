@@ -1,4 +1,4 @@
-"""`coordkit demo`: three processes, one lock, and the two worst things that can happen."""
+"""`coordkit demo`: three processes, a lock, a leader, and the worst that can happen."""
 
 from __future__ import annotations
 
@@ -50,11 +50,12 @@ MORAL = (
 @click.pass_obj
 def demo(settings: Settings, server: Choice, html: Path | None) -> None:
     """
-    Watch three processes share one lock, in ten seconds.
+    Watch three processes share a lock and a leader, in some ten seconds.
 
     They queue for it; the one that has it is killed; another is frozen and comes back
-    too late. It runs on a private server that is gone at the end; or, if --url or the
-    environment names a Redis, there, in a namespace of its own that it cleans up.
+    too late; and a leader is killed and replaced. It runs on a private server that is
+    gone at the end; or, if --url or the environment names a Redis, there, in a namespace
+    of its own that it cleans up.
     """
     if server != "auto" and {"url", "url_file"} & settings.options.keys():
         raise Failure(f"--server {server} and --url exclude each other", Exit.USAGE)

@@ -23,6 +23,8 @@ from ._settings import Settings
 PROGRAM = "coordkit"
 COMMANDS = {
     "lock": (".lock:lock", "Locks: run commands under them, see who holds them."),
+    "leader": (".leader:leader", "Elections: run commands where one leads, see who."),
+    "group": (".group:group", "Groups: be a member while a command runs, see who is."),
     "counter": (".counter:counter", "Counters: add to them, read them, list them."),
     "ids": (".ids:ids", "Ids: numbers that nobody else gets."),
     "fence": (".fence:fence", "Fences: write only for the newest holder."),
@@ -31,7 +33,7 @@ COMMANDS = {
     "cron": (".cron:cron", "Run each tick of a crontab on one host of several."),
     "doctor": (".doctor:doctor", "Say what this Redis guarantees, and what to mend."),
     "acl": (".acl:acl", "Print the access list that is enough for one namespace."),
-    "demo": (".demo:demo", "Watch three processes share one lock, in ten seconds."),
+    "demo": (".demo:demo", "Watch three processes share a lock, in some ten seconds."),
     "version": (".version:version", "Show the versions of coordkit and its parts."),
 }
 

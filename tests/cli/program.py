@@ -51,6 +51,12 @@ class Ran(NamedTuple):
         return self.err
 
 
+def told(child: Child) -> list[dict[str, Any]]:
+    """Return the objects of JSON that a program has written so far, a line each."""
+    lines = child.output().splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
 class Program:
     """`coordkit`, run in an empty directory of its own, with an empty home."""
 

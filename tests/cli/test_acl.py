@@ -133,6 +133,24 @@ def test_a_reader_looks_up_a_ring_and_does_not_change_it(
         assert [node.name for node in ring.nodes()] == ["a", "b"]
 
 
+def test_a_reader_sees_who_leads_and_asks_nobody_to_resign(
+    program: Program, admin: redis.Redis, guarded: RedisServer
+) -> None:
+    root = f"redis://root:pw@{HOST}:{guarded.port}/0"
+    url = granted(program, admin, guarded, "--read-only")
+    asked = ("--url", url, "--namespace", "shop")
+    with (
+        Session(root, namespace="shop") as session,
+        session.election("x").campaign() as term,
+    ):
+        for words in (("status", "x"), ("history", "x"), ("list",)):
+            ran = program.run("leader", *words, *asked)
+            assert (ran.code, str(term.token) in ran.out) == (0, True), words
+        for verb in ("resign", "pause"):
+            assert program.run("leader", verb, "x", *asked).code == 77
+        term.renew()
+
+
 def test_every_command_of_the_scripts_is_in_it_and_no_other() -> None:
     called = {c.lower() for script in SCRIPTS.values() for c, _ in script.calls()}
     assert scripted() == called

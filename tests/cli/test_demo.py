@@ -54,11 +54,13 @@ STORY = [
     *[("taken", "Ann"), ("waiting", "Bob"), ("waiting", "Cleo"), ("killed", "Ann")],
     *[("taken", "Bob"), ("written", "Bob"), ("frozen", "Bob"), ("taken", "Cleo")],
     *[("written", "Cleo"), ("thawed", "Bob"), ("lost", "Bob"), ("refused", "Bob")],
+    *[("given", "Cleo"), ("elected", "Cleo"), ("waiting", "Bob"), ("killed", "Cleo")],
+    ("elected", "Bob"),
 ]
 
 
 def check_story(events: list[dict[str, Any]]) -> None:
-    """Check that all three acts happened, by their facts."""
+    """Check that all four acts happened, by their facts."""
     assert {event["v"] for event in events} == {1}
     head, *cast = events[:4]
     assert head["event"] == "server"
@@ -67,16 +69,18 @@ def check_story(events: list[dict[str, Any]]) -> None:
     assert (end["event"], end["ok"]) == ("end", True)
     assert end["at"] < 15
     titles = [event for event in events if event["event"] == "act"]
-    assert [title["act"] for title in titles] == [1, 2, 3]
+    assert [title["act"] for title in titles] == [1, 2, 3, 4]
     story = [event for event in events if "worker" in event and "act" in event]
     assert [(event["event"], event["worker"]) for event in story] == STORY
     instants = [event["at"] for event in story]
     assert instants == sorted(instants)
     tokens = [event["token"] for event in story if event["event"] == "taken"]
     assert tokens == sorted(set(tokens))
-    killed, took = story[11], story[12]
-    assert 0 < took["at"] - killed["at"] < 2 + 1.5
-    lost, refused = story[-2:]
+    terms = [event["token"] for event in story if event["event"] == "elected"]
+    assert tokens[-1] < terms[0] < terms[1]
+    for killed, took in ((story[11], story[12]), (story[-2], story[-1])):
+        assert 0 < took["at"] - killed["at"] < 2 + 1.5
+    lost, refused = story[18:20]
     assert lost["reason"] == "expired"
     assert lost["over"] > 0
     assert (refused["token"], refused["seen"]) == (tokens[-2], tokens[-1])
@@ -85,7 +89,7 @@ def check_story(events: list[dict[str, Any]]) -> None:
     assert len(pids) == 3
 
 
-def test_three_acts_on_a_private_redis(
+def test_four_acts_on_a_private_redis(
     program: Program, mark: str, temporary: Path
 ) -> None:
     ran = program.run("demo", "--json")
@@ -99,7 +103,7 @@ def test_three_acts_on_a_private_redis(
     assert list(program.directory.iterdir()) == []
 
 
-def test_three_acts_on_fakeredis(program: Program, mark: str, temporary: Path) -> None:
+def test_four_acts_on_fakeredis(program: Program, mark: str, temporary: Path) -> None:
     ran = program.run("demo", "--json", "--server", "fake")
     assert (ran.code, ran.err) == (0, "")
     check_story(ran.objects)
@@ -110,7 +114,7 @@ def test_three_acts_on_fakeredis(program: Program, mark: str, temporary: Path) -
     assert list(temporary.iterdir()) == []
 
 
-def test_three_acts_on_a_given_redis_leave_nothing_there(
+def test_four_acts_on_a_given_redis_leave_nothing_there(
     program: Program, server: RedisServer, mark: str
 ) -> None:
     with server.client(db=7) as client:
@@ -142,6 +146,7 @@ def test_people_are_told_what_they_see(program: Program) -> None:
         "Act 3: the one that has it is frozen, and comes back too late",
         "looks at its own clock: the lease ended",
         "writes 120 all the same: REFUSED",
+        "Act 4: one leads; the leader is killed, and the next one leads",
         "Two things take more than a lock.",
     ):
         assert words in text

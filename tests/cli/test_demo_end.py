@@ -148,3 +148,5 @@ def test_a_system_that_cannot_freeze_a_process_says_so(program: Program) -> None
     lines = [line for line in ran.out.splitlines() if line.startswith("Act")]
     assert lines[2] == "Act 3: the holder is frozen: this system cannot freeze one"
     assert "REFUSED" not in ran.out
+    assert lines[3].startswith("Act 4: one leads")
+    assert ran.out.count(" leads, ") == 1

@@ -34,6 +34,7 @@ def walk(
 
 
 COMMANDS = dict(walk(root))
+LEADER_VERBS = "run status watch list resign transfer history pause resume"
 LOCK_VERBS = "run acquire renew release check list show wait revoke break"
 RING_VERBS = (
     "create add remove reweight delete list nodes owner stats plot plan apply diff "
@@ -47,6 +48,10 @@ def test_there_are_the_commands_that_are_promised() -> None:
         (),
         ("lock",),
         *(("lock", verb) for verb in LOCK_VERBS.split()),
+        ("leader",),
+        *(("leader", verb) for verb in LEADER_VERBS.split()),
+        ("group",),
+        *(("group", verb) for verb in ("join", "list", "watch")),
         ("counter",),
         *(("counter", verb) for verb in ("add", "get", "set", "list")),
         ("ids",),
@@ -113,6 +118,8 @@ def imported(program: Program, *args: str) -> set[str]:
         ["--help"],
         ["lock", "--help"],
         ["lock", "run", "--help"],
+        ["leader", "run", "--help"],
+        ["group", "join", "--help"],
         ["ring", "--help"],
         ["demo", "--help"],
     ],

@@ -47,7 +47,7 @@ COMMANDS = {
 
 class Guarded:
     """
-    A guard that runs *command* under the lock *name*.
+    A guard that runs *command* under the lock *name*, or as another *verb* says.
 
     As a context manager it is ended at the exit, with everything that it started.
     """
@@ -58,6 +58,7 @@ class Guarded:
         name: str,
         command: Sequence[str],
         *options: str,
+        verb: Sequence[str] = ("lock", "run"),
         terminal: bool = False,
         env: dict[str, str] | None = None,
     ) -> None:
@@ -68,7 +69,7 @@ class Guarded:
         #: until when the command had its lease, when that was last looked up
         self.last_deadline = 0.0
         self.guard = program.start(
-            *("lock", "run", "--status-file", str(self._status), *options, name, "--"),
+            *(*verb, "--status-file", str(self._status), *options, name, "--"),
             *("/usr/bin/env", f"{MARK}={self.mark}", *command),
             under=ON_TERMINAL if terminal else (),
             env=env,

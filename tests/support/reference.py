@@ -36,9 +36,10 @@ in the user's directory for settings, which beats `redis://localhost:6379/0`.
 
 | code | meaning |
 | --- | --- |
-| the command's own | `lock run` and `cron run` pass it on; 128 + N when signal N ended it |
+| the command's own | `… run` and `group join` pass it on; 128 + N when signal N ended it |
 | 0 | yes, done, or not needed |
 | 1 | a question was answered *no* |
+| 3 | `leader status`: nobody leads |
 | 64 | usage: nothing was done |
 | 69 | Redis gave no answer, or refused; the command was never started |
 | 70 | a bug: please report it |

@@ -1,5 +1,5 @@
 """
-The three acts: what happens, what is said of it, and whether it was as it must be.
+The four acts: what happens, what is said of it, and whether it was as it must be.
 
 Every check is on facts: tokens, and instants by the clock that all processes of this
 machine share.
@@ -17,6 +17,7 @@ from coordkit._io.clock import now
 from .crew import PATIENCE, Child, Event, Wrong
 from .tell import Teller
 
+#: Of the lock, of its fence, and of the election: so one command removes their keys.
 LOCK = "the till"
 FIELD = "balance"
 #: Long enough to be seen, short enough to be waited for.
@@ -27,7 +28,7 @@ LATE = 1.5
 
 
 class Acts:
-    """Three workers, Ann, Bob and Cleo, and one lock."""
+    """Three workers, Ann, Bob and Cleo, one lock, and one election."""
 
     def __init__(
         self, tell: Teller, workers: Sequence[Child], session: Session
@@ -35,21 +36,26 @@ class Acts:
         self._tell = tell
         self._workers = workers
         self._lock = session.lock(LOCK)
+        self._election = session.election(LOCK, ttl=TTL)
         self._fence = session.fence(LOCK)
         #: every acquisition there was, for whoever cleans up
         self.holders: list[str] = []
         self._token = 0
+        #: who had the lock last
+        self._has = workers[0]
 
     def play(self) -> None:
-        """Play all three; raise `Wrong` at the first thing that is not as it must be."""
+        """Play all four; raise `Wrong` at the first thing that is not as it must be."""
         self._one_at_a_time()
         time.sleep(WORK)
         self._killed()
-        if not hasattr(signal, "SIGSTOP"):
-            self._tell.act(3, "the holder is frozen: this system cannot freeze one")
-            return
         time.sleep(WORK)
-        self._frozen()
+        if hasattr(signal, "SIGSTOP"):
+            self._frozen()
+        else:
+            self._tell.act(3, "the holder is frozen: this system cannot freeze one")
+        time.sleep(WORK)
+        self._led()
 
     # -- the acts ---------------------------------------------------------------------
 
@@ -63,9 +69,7 @@ class Acts:
                 if before is not None and took["at"] <= before["at"]:
                     raise Wrong(f"{worker.name} had the lock before it was given back")
             time.sleep(WORK)
-            worker.order("give")
-            before = worker.expect("given")
-            self._tell.event(before["at"], worker, "given", "gives it back")
+            before = self._gives(worker)
         self._tell.moral(
             "Each had it alone, in the order in which they asked. With it comes a "
             "number, the token: it is higher for every new holder."
@@ -113,7 +117,39 @@ class Acts:
             "not, whatever it writes to can still refuse it, by its token."
         )
 
+    def _led(self) -> None:
+        self._tell.act(4, "one leads; the leader is killed, and the next one leads")
+        _, bob, cleo = self._workers
+        if self._has is bob:  # who was not frozen has it still, and Cleo is next
+            self._gives(bob)
+            self._taken(cleo)
+        self._gives(cleo)
+        cleo.order("stand")
+        self._elected(cleo)
+        bob.order("stand")
+        self._stands(bob)
+        time.sleep(WORK)
+        cleo.kill()
+        killed_at = now()
+        line = "is killed (SIGKILL), and resigns nothing"
+        self._tell.event(killed_at, cleo, "killed", line)
+        took = self._elected(bob, since=killed_at)
+        leader = self._election.leader()
+        if leader is None or leader.token != took["token"]:
+            raise Wrong(f"{bob.name} was elected, and {leader} leads")
+        self._tell.moral(
+            f"Bob leads {took['at'] - killed_at:.2f} s after Cleo was killed, in a higher "
+            "term. Nobody voted: a leader is the holder of a lock that all may look at."
+        )
+        time.sleep(WORK)
+
     # -- the steps --------------------------------------------------------------------
+
+    def _gives(self, worker: Child) -> Event:
+        worker.order("give")
+        gave = worker.expect("given")
+        self._tell.event(gave["at"], worker, "given", "gives it back")
+        return gave
 
     def _line_up(self) -> None:
         """Have the first take the lock and the others wait for it, in their order."""
@@ -134,22 +170,41 @@ class Acts:
         line = f"asks, and is number {place} in line"
         self._tell.event(now(), worker, "waiting", line, place=place)
 
+    def _stands(self, worker: Child) -> None:
+        """Return when *worker* waits to lead."""
+        until = time.monotonic() + PATIENCE
+        while not self._election.candidates():
+            if time.monotonic() > until:
+                raise Wrong(f"{worker.name} stands for election and is no candidate")
+            time.sleep(0.01)
+        self._tell.event(now(), worker, "waiting", "stands, and is next", place=1)
+
     def _taken(self, worker: Child, *, since: float | None = None) -> Event:
         """Take note that *worker* has the lock, with a token above all before."""
+        took = self._has_it(worker, "taken", "has the lock", since)
+        self._has = worker
+        return took
+
+    def _elected(self, worker: Child, *, since: float | None = None) -> Event:
+        """Take note that *worker* leads, in a term above all before."""
+        return self._has_it(worker, "elected", "leads", since)
+
+    def _has_it(
+        self, worker: Child, event: str, line: str, since: float | None
+    ) -> Event:
         late = PATIENCE if since is None else TTL + LATE
-        took = worker.expect("taken", within=late)
+        took = worker.expect(event, within=late)
         token = took["token"]
         if token <= self._token:
             raise Wrong(f"{worker.name} was given token {token} after {self._token}")
         self._token = token
         self.holders.append(took["holder"])
-        line = "has the lock"
         if since is not None:
             gap = took["at"] - since
             line += f", {gap:.2f} s later"
             if not 0 < gap <= late:
-                raise Wrong(f"{worker.name} had the lock {gap:.2f} s later")
-        self._tell.event(took["at"], worker, "taken", line, token=token)
+                raise Wrong(f"{worker.name} {line}")
+        self._tell.event(took["at"], worker, event, line, token=token)
         return took
 
     def _writes(self, worker: Child, value: str) -> None:

@@ -44,9 +44,10 @@ class Kind(NamedTuple):
 KINDS = {
     "waiting": Kind(begins="waiting", mark="", label="waits, no. {place}"),
     "taken": Kind(begins="held", ends=("waiting",), mark="", label="{token}"),
+    "elected": Kind(begins="led", ends=("waiting",), mark="", label="leads, {token}"),
     "given": Kind(ends=("held",), mark="", label="gives it back"),
     "killed": Kind(
-        begins="left", ends=("held", "waiting"), mark="cross", label="killed"
+        begins="left", ends=("held", "led", "waiting"), mark="cross", label="killed"
     ),
     "frozen": Kind(begins="frozen", mark="", label="frozen"),
     "thawed": Kind(ends=("frozen",), mark="", label="goes on"),
@@ -58,6 +59,7 @@ KINDS = {
 SPANS = {
     "waiting": (LINE, "waits in line"),
     "held": (BAR, "has the lock"),
+    "led": (BAR, "leads"),
     "left": (BAR, "dead, its lease runs out"),
     "frozen": (THIN, "frozen"),
 }
@@ -87,9 +89,9 @@ class _Lanes:
         kind = KINDS.get(event.kind, Kind())
         for ended in kind.ends:
             self.close(ended, event.who, _effective(event))
-        if kind.begins == "held":  # whoever had it has it no longer
+        if kind.begins in ("held", "led"):  # whoever had it has it no longer
             for name, who in list(self.open):
-                if name in ("held", "left") and who != event.who:
+                if name in (kind.begins, "left") and who != event.who:
                     self.close(name, who, event.at)
         if kind.begins:
             begun = Span(kind.begins, event.who, event.at, event.at, event.token)

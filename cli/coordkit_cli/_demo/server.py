@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from coordkit import CoordError, Session
-from coordkit._core.keys import fence_keys, lock_keys
+from coordkit._core.keys import election_keys, fence_keys, history_key, lock_keys
 from coordkit._core.lanes import lane_id
 from coordkit._io.connect import source
 from coordkit._io.wire import Wires
@@ -136,16 +136,17 @@ def _version(program: str) -> str:
 
 def forget(session: Session, name: str, field: str, holders: list[str]) -> None:
     """
-    Remove what the lock *name* and a field of its fence left in a Redis that is not ours.
+    Remove what the lock *name*, a field of its fence and the election of that name left.
+
+    It is a Redis that is not ours.
 
     By their names, so without SCAN.  Not removed: the scripts that the server keeps,
     and what it remembers for a minute of a request that was given up.
     """
-    keys, fence = (
-        lock_keys(session.namespace, name),
-        fence_keys(session.namespace, name),
-    )
-    doomed = [key for key in astuple(keys) if isinstance(key, str)]
+    its = session.namespace, name
+    keys, fence = lock_keys(*its), fence_keys(*its)
+    named = (*astuple(keys), *astuple(election_keys(*its)), history_key(*its))
+    doomed = [key for key in named if isinstance(key, str)]
     doomed += [keys.tomb + holder for holder in holders]
     # A worker does one thing after another, and its holders begin with its session.
     doomed += {fence.memo + lane_id(holder[:16], 0) for holder in holders}

@@ -18,6 +18,7 @@ _WIDTH = 79
 _LINE = 34
 _STYLES: dict[str, dict[str, object]] = {
     "taken": {"fg": "green"},
+    "elected": {"fg": "green"},
     "killed": {"fg": "red", "bold": True},
     "frozen": {"fg": "cyan", "bold": True},
     "lost": {"fg": "yellow"},

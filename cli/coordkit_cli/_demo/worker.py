@@ -14,7 +14,7 @@ from queue import Queue
 from threading import Thread
 from typing import Any
 
-from coordkit import CoordError, Lease, Session, StaleToken
+from coordkit import CoordError, Lease, Session, StaleToken, Term
 from coordkit._io.clock import now
 
 Order = dict[str, Any]
@@ -26,15 +26,17 @@ def tell(event: str, **facts: object) -> None:
 
 
 class Worker:
-    """Does what it is told to, with one lock and one fence."""
+    """Does what it is told to, with one lock, one fence and one election."""
 
     _lease: Lease
+    _term: Term
 
     def __init__(self, order: Order) -> None:
         self._session = Session(order["url"], namespace=order["namespace"])
         self._session.ping()
         self._lock = self._session.lock(order["lock"], ttl=order["ttl"])
         self._fence = self._session.fence(order["lock"])
+        self._election = self._session.election(order["lock"], ttl=order["ttl"])
         tell("ready")
 
     def take(self, _order: Order) -> None:
@@ -46,6 +48,11 @@ class Worker:
         """Give it back; told before, so that who has it next has it later."""
         tell("given")
         self._lease.release()
+
+    def stand(self, _order: Order) -> None:
+        """Stand for election, and lead."""
+        term = self._term = self._election.campaign()
+        tell("elected", token=term.token, holder=term.holder)
 
     def write(self, order: Order) -> None:
         """Write through the fence, with the token; it does not look at its lease."""

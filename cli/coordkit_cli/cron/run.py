@@ -184,7 +184,7 @@ def _when_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @common()
 @_when_options
 @click.argument("name", type=NAME, help="What is run: the same on all hosts.")
-@run_options
+@run_options()
 @click.pass_obj
 def run(settings: Settings, name: str, when: When, how: How) -> None:
     """
@@ -214,7 +214,7 @@ def run(settings: Settings, name: str, when: When, how: How) -> None:
             raise
         finally:
             _write_end(session, name, begun, guard, code)
-            give_back(guard, begun.lease)
+            give_back(guard, begun.lease, begun.lease.release)
         raise click.exceptions.Exit(code)
 
 

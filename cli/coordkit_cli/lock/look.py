@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import sys
 import time
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +12,7 @@ import click
 from .._duration import DURATION, spoken
 from .._exit import Exit, Failure
 from .._options import common
-from .._output import aligned, data, json_line, json_text, note, printable
+from .._output import aligned, data, instant, json_line, json_text, note, printable
 from .._settings import Settings
 from ._name import NAME
 from ._told import record, say_free, told, who
@@ -84,20 +83,12 @@ def _of_holder(info: LockInfo, held: Holder) -> list[tuple[str, str]]:
     facts = [
         ("held by", who(info, held)),
         ("token", str(held.token)),
-        ("since", _instant(held.since) + " by the server's clock"),
+        ("since", instant(held.since) + " by the server's clock"),
         ("expires in", spoken(held.expires_in)),
     ]
     if held.meta:
         facts.append(("meta", _meta(held)))
     return facts
-
-
-def _instant(seconds: float) -> str:
-    try:
-        local = datetime.fromtimestamp(seconds).astimezone()
-    except (OverflowError, ValueError, OSError):  # not written by us
-        return str(seconds)
-    return local.isoformat(" ", "seconds")
 
 
 def _meta(held: Holder) -> str:

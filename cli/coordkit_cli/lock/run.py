@@ -28,7 +28,7 @@ from ._want import Want, want_options
     "was.",
 )
 @click.argument("name", type=NAME, help="The lock.")
-@run_options
+@run_options()
 @click.pass_obj
 def run(
     settings: Settings,
@@ -72,7 +72,7 @@ def run(
                 "COORDKIT_NAMESPACE": namespace,
             },
         )
-        give_back(guard, lease)
+        give_back(guard, lease, lease.release)
         raise click.exceptions.Exit(outcome.code)
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import click
 
-from .._exit import Exit, Failure
 from .._name import Name
 
 if TYPE_CHECKING:
@@ -78,12 +76,3 @@ class Share(click.ParamType[float]):
 NAME = RingName()
 WEIGHED = Weighed()
 SHARE = Share()
-
-
-@contextmanager
-def sensible() -> Generator[None]:
-    """Report what the library refuses as wrong usage, in its own words."""
-    try:
-        yield
-    except (ValueError, TypeError) as error:
-        raise Failure(str(error), Exit.USAGE) from None

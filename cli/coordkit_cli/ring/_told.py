@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from .._output import aligned, data, json_line, printable
+from .._output import data, json_line, printable
 
 if TYPE_CHECKING:
     from coordkit import Move, NodeShare, RingChange, RingInfo, RingStats
@@ -21,28 +19,6 @@ MOST_FLOWS = 20
 def percent(share: float, digits: int = 2) -> str:
     """Return a share as people read it."""
     return f"{100 * share:.{digits}f} %"
-
-
-def table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Write a line for each row; the heading is for eyes, a program reads rows."""
-    shown = [heading] if rows and sys.stdout.isatty() else []
-    for line in aligned([*shown, *rows]):
-        data(line)
-
-
-def facts(pairs: Iterable[tuple[str, str]]) -> None:
-    """Write a line for each fact."""
-    for line in aligned(list(pairs)):
-        data(line)
-
-
-def instant(seconds: float) -> str:
-    """Return an instant of the server's clock, in our time zone."""
-    try:
-        local = datetime.fromtimestamp(seconds).astimezone()
-    except (OverflowError, ValueError, OSError):  # not written by us
-        return str(seconds)
-    return local.isoformat(" ", "seconds")
 
 
 # -- one thing, in a line -----------------------------------------------------------

@@ -9,11 +9,11 @@ from typing import Any, cast
 
 import click
 
-from .._exit import Exit, Failure
+from .._exit import Exit, Failure, sensible
 from .._options import common
 from .._output import data, json_text
 from .._settings import Settings
-from ._name import NAME, sensible
+from ._name import NAME
 from ._told import say
 
 

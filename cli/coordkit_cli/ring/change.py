@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from .._exit import Exit, Failure
+from .._exit import Exit, Failure, sensible
+from .._meta import meta_option
 from .._options import common
 from .._output import data, json_line, printable
 from .._question import agreed
 from .._settings import Settings
-from ._name import NAME, sensible
+from ._name import NAME
 from ._told import say
 
 if TYPE_CHECKING:
@@ -83,12 +84,7 @@ def create(settings: Settings, name: str, slots: int, mode: str, replicas: int) 
     metavar="N",
     help="How many keys it can have assigned at most.",
 )
-@click.option(
-    "--meta",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="What readers should know of it; may be repeated.",
-)
+@meta_option
 @click.pass_obj
 def add(
     settings: Settings,
@@ -97,7 +93,7 @@ def add(
     weight: float,
     zone: str,
     capacity: int | None,
-    meta: tuple[str, ...],
+    meta: tuple[tuple[str, str], ...],
 ) -> None:
     """
     Add nodes to the ring NAME, all in one change.
@@ -106,18 +102,9 @@ def add(
     """
     from coordkit import Node
 
-    known = _meta(meta)
+    known = dict(meta)
     several = [Node(node, weight, zone, capacity, known) for node in nodes]
     _make(settings, name, lambda ring: ring.add(several))
-
-
-def _meta(pairs: tuple[str, ...]) -> dict[str, Any]:
-    split = [pair.partition("=") for pair in pairs]
-    if wrong := [
-        pair for pair, (_, equals, _) in zip(pairs, split, strict=True) if not equals
-    ]:
-        raise Failure(f"--meta {wrong[0]!r}: write KEY=VALUE", Exit.USAGE)
-    return {key: value for key, _, value in split}
 
 
 @click.command()

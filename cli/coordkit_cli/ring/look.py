@@ -7,21 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .._exit import Exit
+from .._exit import Exit, sensible
 from .._options import common
-from .._output import data, json_line, note, printable
+from .._output import data, facts, json_line, note, printable, table
 from .._settings import Settings
-from ._name import NAME, sensible
+from ._name import NAME
 from ._told import (
     change_line,
     change_record,
-    facts,
     flow_rows,
     info_record,
     percent,
     share_record,
     stats_record,
-    table,
 )
 
 if TYPE_CHECKING:

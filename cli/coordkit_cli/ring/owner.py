@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .._exit import Exit, Failure
+from .._exit import Exit, Failure, sensible
 from .._options import common
 from .._output import data, json_line, printable
 from .._settings import Settings
-from ._name import NAME, sensible
+from ._name import NAME
 
 if TYPE_CHECKING:
     from coordkit import Ring

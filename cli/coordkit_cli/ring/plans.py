@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from .._duration import DURATION
+from .._exit import sensible
 from .._options import common
-from .._output import data, json_line
+from .._output import data, facts, json_line, table
 from .._settings import Settings
-from ._name import NAME, SHARE, WEIGHED, sensible
-from ._told import balance, facts, flow_rows, percent, plan_record, say, table
+from ._name import NAME, SHARE, WEIGHED
+from ._told import balance, flow_rows, percent, plan_record, say
 
 if TYPE_CHECKING:
     from coordkit import Plan, Ring

@@ -8,10 +8,10 @@ import click
 
 from .._duration import spoken
 from .._options import common
-from .._output import data, json_line, printable
+from .._output import data, instant, json_line, printable
 from .._settings import Settings
 from ._name import NAME
-from ._told import change_record, info_record, instant, what
+from ._told import change_record, info_record, what
 
 if TYPE_CHECKING:
     from coordkit.ring import RingEvent
