@@ -31,6 +31,8 @@ RING = "jobs"
 KEYS = [f"job:{n}" for n in range(24)]
 #: A span is put down so often, for who is killed puts down nothing more.
 OFTEN = 0.05
+#: A write comes so late that the next owner has written, most likely.
+LATE = 0.3
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Owner:
         self.history = Recorder(order.history, order.process)
         #: of each key: its token, the first look and the last, and when it was put down
         self.spans: dict[str, tuple[int, float, float, float]] = {}
+        #: keys that it has had, with the token, and when it saw that it has them no more
+        self.past: list[tuple[float, str, int]] = []
 
     async def toil(self) -> None:
         """Join, own, leave; until told to stop."""
@@ -87,7 +91,13 @@ class Owner:
         while not self.stop.exists() and (now() < until or self.settle.exists()):
             self._look(me)
             if self.rng.random() < 0.2 and self.spans:
-                await self._write(self.rng.choice([*self.spans]))
+                key = self.rng.choice([*self.spans])
+                await self._write(key, self.spans[key][0])
+            if self.past and now() > self.past[0][0] + LATE:
+                _, key, token = self.past.pop(0)
+                await self._write(
+                    key, token
+                )  # as if it had been frozen before it wrote
             await self.api.sleep(self.rng.uniform(0.001, 0.006))
 
     def _look(self, me: AsyncLiveNode) -> None:
@@ -97,7 +107,7 @@ class Owner:
             span = self.spans.get(key)
             if span is not None and span[0] != token:
                 self._put_down(key)
-                del self.spans[key]
+                self.past.append((before, key, self.spans.pop(key)[0]))
                 span = None
             if token is None:
                 continue
@@ -120,11 +130,8 @@ class Owner:
             self._put_down(key)
         self.spans.clear()
 
-    async def _write(self, key: str) -> None:
-        """Write under the token that it had at its last look, some of them late."""
-        token = self.spans[key][0]
-        if self.rng.random() < 0.05:
-            await self.api.sleep(self.rng.uniform(0, 1.5))
+    async def _write(self, key: str, token: int) -> None:
+        """Write under the token that it had when it looked."""
         began = now()
         try:
             await self.s.fence(key).set("by", self.node, token=token)
