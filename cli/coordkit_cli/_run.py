@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import signal
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from functools import wraps
@@ -12,14 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from ._duration import DURATION
 from ._exit import Exit, Failure, Interrupted, failure
 from ._output import printable
+from ._run_options import ON_LOST, OPTIONS, STOP, WORDS, posix, ttl_option
 from ._settings import Settings
 
 if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
-
     from coordkit import Session
 
     from ._guard import Guard, Held
@@ -79,107 +75,6 @@ def _without_url(words: Sequence[str]) -> list[str]:
         "…" if url else "--url=…" if word.startswith("--url=") else word
         for word, url in zip(words, follows, strict=False)
     ]
-
-
-# -- the types of its options ------------------------------------------------------------
-
-
-class SignalName(click.ParamType[int]):
-    """A signal, by name or number."""
-
-    name = "signal"
-
-    def convert(
-        self,
-        value: object,
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> int:
-        """Return its number."""
-        text = str(value).upper()
-        known = {known.name: known.value for known in signal.Signals}
-        number = known.get(text, known.get(f"SIG{text}", 0))
-        if text.isdecimal() and int(text) in signal.valid_signals():
-            number = int(text)
-        if not number:
-            self.fail(
-                f"{value!r} is no signal: write TERM, INT, HUP, QUIT, USR1, USR2, KILL "
-                "or another name of `kill -l`",
-                param,
-                ctx,
-            )
-        return number
-
-
-#: What is done when the lease is lost: the stop signal, then SIGKILL.
-STOP = (-1, True)
-
-
-class OnLost(click.ParamType[tuple[int, bool]]):
-    """What is done when the lease is lost: a signal (0: none), and whether SIGKILL follows."""
-
-    name = "stop|signal:SIG|ignore"
-
-    def convert(
-        self,
-        value: object,
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> tuple[int, bool]:
-        """Return the signal and whether SIGKILL follows; -1 is the stop signal."""
-        word, _, name = str(value).partition(":")
-        if value == "stop":
-            return STOP
-        if value == "ignore":
-            return 0, False
-        if word != "signal":
-            self.fail(f"{value!r} is neither stop, signal:SIG nor ignore", param, ctx)
-        return SIGNAL.convert(name, param, ctx), False
-
-
-class WritableFd(click.ParamType[int]):
-    """A file descriptor that we were started with and may write to."""
-
-    name = "fd"
-
-    def convert(
-        self,
-        value: object,
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> int:
-        """Return it; the command does not inherit it, unless it is stdout or stderr."""
-        if not str(value).isdecimal():
-            self.fail(f"{value!r} is no number of a file descriptor", param, ctx)
-        fd = int(str(value))
-        if ctx is not None and ctx.resilient_parsing:
-            return fd
-        posix(ctx)
-        import fcntl
-
-        try:
-            mode = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
-        except (OSError, OverflowError):
-            self.fail(f"{fd} is not open: add {fd}>FILE, for instance", param, ctx)
-        if mode == os.O_RDONLY:
-            self.fail(f"{fd} is open for reading only", param, ctx)
-        if fd > 2:  # noqa: PLR2004 - what is no standard stream
-            os.set_inheritable(fd, False)  # noqa: FBT003 - its only parameter
-        return fd
-
-
-SIGNAL = SignalName()
-
-
-def posix(ctx: click.Context | None) -> None:
-    """Refuse to go on where there are no process groups and signals."""
-    if not hasattr(os, "fork"):
-        what = "it" if ctx is None else ctx.command_path
-        raise Failure(
-            f"{what} needs POSIX, for process groups and signals; the library works "
-            "here as well",
-            Exit.CONFIG,
-        )
 
 
 # -- its options -------------------------------------------------------------------------
@@ -286,101 +181,6 @@ def give_back(guard: Guard, lease: Held, give: Callable[[], None]) -> None:
         guard.events.tell("released")
 
 
-def _files(
-    _ctx: click.Context, _param: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    """Have the shell complete the words of the command as it does file names."""
-    from click.shell_completion import CompletionItem
-
-    return [CompletionItem(incomplete, type="file")]
-
-
-_WORDS = click.argument(
-    "words",
-    nargs=-1,
-    type=click.UNPROCESSED,
-    metavar="[--] COMMAND...",
-    shell_complete=_files,
-    help="What to run, with its own options.",
-)
-
-
-def _ttl_option(ttl: float, crash: str) -> Callable[[Any], Any]:
-    return click.option(
-        "--ttl",
-        type=DURATION,
-        default=ttl,
-        metavar="DUR",
-        help=f"How long the lease lasts without renewal: {crash}.  [default: {ttl:g}s]",
-    )
-
-
-_ON_LOST = click.option(
-    "--on-lost",
-    type=OnLost(),
-    default="stop",
-    help="When the lease is lost: stop the command (exit code 76), send it a signal, or "
-    "let it run beside the next holder.  [default: stop]",
-)
-_OPTIONS = (
-    click.option(
-        "-k",
-        "--kill-after",
-        type=DURATION,
-        metavar="DUR",
-        help="How long the command has between the stop signal and SIGKILL.  "
-        "[default: 10s, or what fits into the lease]",
-    ),
-    click.option(
-        "--stop-signal",
-        type=SIGNAL,
-        default="TERM",
-        metavar="SIG",
-        help="What the command is asked to end with.  [default: TERM]",
-    ),
-    click.option(
-        "--max-runtime",
-        type=DURATION,
-        metavar="DUR",
-        help="End the command after so long; exit code 124.",
-    ),
-    _ON_LOST,
-    click.option(
-        "--leave-group",
-        is_flag=True,
-        help="Leave what the command has started in the background alone when it ends.",
-    ),
-    click.option(
-        "-c",
-        "script",
-        metavar="STRING",
-        help="Run STRING by /bin/sh, in place of COMMAND.",
-    ),
-    click.option(
-        "--pass-url",
-        is_flag=True,
-        help="Leave COORDKIT_URL and REDIS_URL, which may hold a password, in the "
-        "environment of the command.",
-    ),
-    click.option(
-        "--status-file",
-        metavar="FILE",
-        help="Keep what has become of it in FILE, as an object of JSON.",
-    ),
-    click.option(
-        "--event-fd",
-        type=WritableFd(),
-        metavar="N",
-        help="Write what happens to this file descriptor, an object of JSON a line.",
-    ),
-    click.option(
-        "--explain",
-        is_flag=True,
-        help="Show when what would happen, and the keys in Redis; run nothing.",
-    ),
-)
-
-
 def run_options(
     *,
     ttl: float = DEFAULT_TTL,
@@ -392,10 +192,10 @@ def run_options(
 
     *crash*: what the ttl means.  Without *on_lost* a loss always stops the command.
     """
-    options = [_ttl_option(ttl, crash), *_OPTIONS]
+    options = [ttl_option(ttl, crash), *OPTIONS]
     given: dict[str, Any] = {}
     if not on_lost:
-        options.remove(_ON_LOST)
+        options.remove(ON_LOST)
         given["on_lost"] = STOP
 
     def add(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -406,7 +206,7 @@ def run_options(
             _check(how)
             return function(*args, how=how, **typed)
 
-        command: Callable[..., Any] = _WORDS(gathered)
+        command: Callable[..., Any] = WORDS(gathered)
         for option in reversed(options):
             command = option(command)
         return command
