@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ._core.ring_history import RingDiff
     from ._core.ring_ketama import Migration
     from ._core.ring_local import Location
+    from ._core.ring_member import Assigned, Handover, Revoked
     from ._core.ring_node import Node
     from ._core.ring_read import RingInfo
     from ._core.ring_snapshot import Range
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
     from .group import AsyncGroup, AsyncMember, Group, Member
     from .ids import AsyncIds, Ids
     from .lease import AsyncLease, Lease
+    from .live import AsyncLiveNode, LiveNode
     from .lock import Acquiring, AsyncLock, Lock
     from .lock_all import AsyncLeases, AsyncLockAll, Leases, LockAll
     from .plan import AsyncPlan, Plan
@@ -108,6 +110,7 @@ else:
         "._core.ring_history": ("RingDiff",),
         "._core.ring_ketama": ("Migration",),
         "._core.ring_local": ("Location",),
+        "._core.ring_member": ("Assigned", "Handover", "Revoked"),
         "._core.ring_node": ("Node",),
         "._core.ring_read": ("RingInfo",),
         "._core.ring_snapshot": ("Range",),
@@ -162,6 +165,7 @@ else:
         ".group": ("AsyncGroup", "AsyncMember", "Group", "Member"),
         ".ids": ("AsyncIds", "Ids"),
         ".lease": ("AsyncLease", "Lease"),
+        ".live": ("AsyncLiveNode", "LiveNode"),
         ".lock": ("Acquiring", "AsyncLock", "Lock"),
         ".lock_all": ("AsyncLeases", "AsyncLockAll", "Leases", "LockAll"),
         ".plan": ("AsyncPlan", "Plan"),
@@ -188,6 +192,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Acquiring",
+    "Assigned",
     "AsyncBalancer",
     "AsyncCounter",
     "AsyncElection",
@@ -196,6 +201,7 @@ __all__ = [
     "AsyncIds",
     "AsyncLease",
     "AsyncLeases",
+    "AsyncLiveNode",
     "AsyncLock",
     "AsyncLockAll",
     "AsyncLost",
@@ -221,6 +227,7 @@ __all__ = [
     "FenceRegression",
     "Gate",
     "Group",
+    "Handover",
     "Holder",
     "IdRegression",
     "Ids",
@@ -232,6 +239,7 @@ __all__ = [
     "LeaseLost",
     "Leases",
     "Left",
+    "LiveNode",
     "Location",
     "Lock",
     "LockAll",
@@ -263,6 +271,7 @@ __all__ = [
     "Reason",
     "Refused",
     "Resumed",
+    "Revoked",
     "Ring",
     "RingChange",
     "RingChanged",

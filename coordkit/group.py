@@ -80,13 +80,8 @@ class _Membership(OfOneProcess, MemberLease):
         return super().__repr__().replace(" token=", f" {self.identity!r} token=", 1)
 
 
-class Member(_Membership):
-    """
-    A membership: kept by the session for as long as it is referred to, or until `leave`.
-
-    One that was silent for its ttl is lost, and joins again by itself (unless
-    ``rejoin=False``): `lost` is set in between, and `token` is another afterwards.
-    """
+class Presence(_Membership):
+    """Being there, and its end: what members and live nodes have in common."""
 
     __slots__ = ()
     _engine: Engine
@@ -95,25 +90,6 @@ class Member(_Membership):
     def lost(self) -> Lost:
         """Set while it is not a member: `is_set()`, `wait(timeout)`, `reason`."""
         return Lost(self)
-
-    def report(
-        self,
-        load: float | None = None,
-        *,
-        weight: float | None = None,
-        capacity: float | None = None,
-        meta: Mapping[str, Any] | None = None,
-        draining: bool | None = None,
-    ) -> None:
-        """
-        Tell the group something new of this member; what is not given stays as it is.
-
-        *load*: how busy it is, in what *capacity* is counted in.  *draining*: it takes on
-        nothing new.  `Unreachable` when no answer came: it is told as soon as there is
-        one.  While the member is lost, it is told when it has joined again.
-        """
-        new = changed(self._record, load, weight, capacity, meta, draining=draining)
-        self._engine.run(_core.report(self, new))
 
     def renew(self) -> None:
         """Be heard of now; `LeaseLost` if that is too late, `Unreachable` if unknown."""
@@ -148,7 +124,7 @@ class Member(_Membership):
             exc.add_note(f"on leaving the group: {problem}")
 
 
-class AsyncMember(_Membership):
+class Member(Presence):
     """
     A membership: kept by the session for as long as it is referred to, or until `leave`.
 
@@ -157,14 +133,8 @@ class AsyncMember(_Membership):
     """
 
     __slots__ = ()
-    _engine: AsyncEngine
 
-    @property
-    def lost(self) -> AsyncLost:
-        """Set while it is not a member: `is_set()`, `wait(timeout)`, `reason`."""
-        return AsyncLost(self)
-
-    async def report(
+    def report(
         self,
         load: float | None = None,
         *,
@@ -181,7 +151,19 @@ class AsyncMember(_Membership):
         one.  While the member is lost, it is told when it has joined again.
         """
         new = changed(self._record, load, weight, capacity, meta, draining=draining)
-        await self._engine.run(_core.report(self, new))
+        self._engine.run(_core.report(self, new))
+
+
+class AsyncPresence(_Membership):
+    """Being there, and its end: what members and live nodes have in common."""
+
+    __slots__ = ()
+    _engine: AsyncEngine
+
+    @property
+    def lost(self) -> AsyncLost:
+        """Set while it is not a member: `is_set()`, `wait(timeout)`, `reason`."""
+        return AsyncLost(self)
 
     async def renew(self) -> None:
         """Be heard of now; `LeaseLost` if that is too late, `Unreachable` if unknown."""
@@ -214,6 +196,36 @@ class AsyncMember(_Membership):
             if exc is None:
                 raise
             exc.add_note(f"on leaving the group: {problem}")
+
+
+class AsyncMember(AsyncPresence):
+    """
+    A membership: kept by the session for as long as it is referred to, or until `leave`.
+
+    One that was silent for its ttl is lost, and joins again by itself (unless
+    ``rejoin=False``): `lost` is set in between, and `token` is another afterwards.
+    """
+
+    __slots__ = ()
+
+    async def report(
+        self,
+        load: float | None = None,
+        *,
+        weight: float | None = None,
+        capacity: float | None = None,
+        meta: Mapping[str, Any] | None = None,
+        draining: bool | None = None,
+    ) -> None:
+        """
+        Tell the group something new of this member; what is not given stays as it is.
+
+        *load*: how busy it is, in what *capacity* is counted in.  *draining*: it takes on
+        nothing new.  `Unreachable` when no answer came: it is told as soon as there is
+        one.  While the member is lost, it is told when it has joined again.
+        """
+        new = changed(self._record, load, weight, capacity, meta, draining=draining)
+        await self._engine.run(_core.report(self, new))
 
 
 class _Named(OfOneProcess):

@@ -12,14 +12,17 @@ from typing import Any
 
 from xxhash import xxh64_intdigest
 
+from ._core.group import Circle
 from ._core.ring import Writer, copies
 from ._core.ring_ketama import Ketama, Migration, migration
 from ._core.ring_local import LocalRing, Location
+from ._core.ring_member import NodeLease
 from ._core.ring_node import Node
 from ._core.ring_read import ring_id
 from ._core.ring_slot import key_bytes
 from ._core.ring_snapshot import Range, ranges
 from ._core.ring_stats import RingStats, stats
+from ._core.ring_tend import Tender
 from ._io.fork import OfOneProcess
 from .errors import NoNode
 
@@ -113,3 +116,8 @@ class Lookups(OfOneProcess):
     def _writer(self) -> Writer:
         engine = self._engine
         return Writer(engine.rid(), engine.identity, self._local.heard)
+
+    def _tender(self, circle: Circle, node: NodeLease) -> Tender:
+        engine = self._engine
+        ways = engine.rid, engine._following.stir, engine._line.stir
+        return Tender(self._ring, self._local, circle, node, *ways)

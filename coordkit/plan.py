@@ -62,7 +62,7 @@ class _Planned(OfOneProcess):
     @property
     def after(self) -> RingStats:
         """How even it would be."""
-        return stats(self._made.new)
+        return stats(self._made.new.arrived())
 
     def __repr__(self) -> str:
         return (

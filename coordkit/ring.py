@@ -13,6 +13,8 @@ at once, and seen within 5 s where the hint is lost; until then two of them may 
 on the keys that moved.  When the server has been silent for longer than *max_staleness*
 lookups raise `StaleRing`; a process that was frozen may answer a few more before it
 notices.
+
+A node may be a process that lives: see `join` and `coordkit.live`.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ from ._core.ring_read import RingInfo
 from ._core.ring_slot import DEFAULT_SLOTS
 from ._core.ring_write import RingChange
 from ._core.span import seconds
-from .lookups import Lookups
+from .live import AsyncHomes, Homes
 from .plan import AsyncPlan, Plan
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ def staleness_seconds(span: float | timedelta) -> float:
     return seconds(span, "max_staleness", least=1.0, most=LONGEST_STALENESS)
 
 
-class Ring(Lookups):
+class Ring(Homes):
     """A map of keys to nodes that all processes share.  Making one sends nothing."""
 
     _engine: Engine
@@ -200,7 +202,7 @@ class Ring(Lookups):
         return self._engine.run(op)
 
 
-class AsyncRing(Lookups):
+class AsyncRing(AsyncHomes):
     """A map of keys to nodes that all processes share.  Making one sends nothing."""
 
     _engine: AsyncEngine

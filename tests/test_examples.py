@@ -241,6 +241,59 @@ def test_a_worker_that_was_stopped_gets_a_share_again(scene: Scene) -> None:
     until(lambda: shared_among(workers), timeout=PATIENCE)
 
 
+# -- rings -------------------------------------------------------------------------------
+
+
+def accounts(child: Child) -> set[int]:
+    """Return which accounts it said last are its own."""
+    lines = said(child, r"^\S+ (?:assigned|revoked), mine are (.*)$")
+    return {int(number) for number in lines[-1].split()} if lines else set()
+
+
+def parted_among(children: list[Child]) -> bool:
+    """Whether each account is of one of them."""
+    seen = [accounts(child) for child in children]
+    return all(seen) and sum(map(len, seen)) == len(set().union(*seen)) == 24
+
+
+def moving(scene: Scene) -> dict[str, int]:
+    """Return how far it was counted in each account."""
+    with Session(scene.server.url, namespace="example") as session:
+        names = [f"account-{number}" for number in range(24)]
+        return {name: int(session.fence(name).get("count") or 0) for name in names}
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_gets_its_accounts_back(scene: Scene) -> None:
+    workers = [scene.start("partitioned_pool.py", f"w{n}") for n in range(3)]
+    until(lambda: parted_among(workers), timeout=PATIENCE)
+    had = accounts(workers[0])
+    workers[0].sigkill()
+    until(lambda: parted_among(workers[1:]), timeout=PATIENCE)
+    before = moving(scene)
+    until(lambda: all(n > before[a] for a, n in moving(scene).items()))
+    again = scene.start("partitioned_pool.py", "w0")
+    workers[0] = again
+    until(lambda: parted_among(workers), timeout=PATIENCE)
+    assert accounts(again) == had
+    workers[1].sigterm()
+    assert workers[1].wait(PATIENCE) == 0
+    assert "Traceback" not in workers[1].output()
+    until(lambda: parted_among([again, workers[2]]), timeout=PATIENCE)
+
+
+@pytest.mark.slow
+def test_a_worker_that_was_stopped_is_too_late_for_what_it_was_at(scene: Scene) -> None:
+    workers = [scene.start("partitioned_pool.py", f"w{n}") for n in range(2)]
+    until(lambda: parted_among(workers), timeout=PATIENCE)
+    had = accounts(workers[0])
+    workers[0].sigstop()
+    until(lambda: parted_among(workers[1:]), timeout=PATIENCE)
+    workers[0].sigcont()
+    until(lambda: parted_among(workers), timeout=PATIENCE)
+    assert accounts(workers[0]) == had
+
+
 # -- balancers ---------------------------------------------------------------------------
 
 KEYS = 300

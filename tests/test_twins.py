@@ -19,6 +19,7 @@ from coordkit import (
     AsyncIds,
     AsyncLease,
     AsyncLeases,
+    AsyncLiveNode,
     AsyncLock,
     AsyncLockAll,
     AsyncLost,
@@ -35,6 +36,7 @@ from coordkit import (
     Ids,
     Lease,
     Leases,
+    LiveNode,
     Lock,
     LockAll,
     Lost,
@@ -73,6 +75,7 @@ TWINS: list[tuple[Any, Any]] = [
     (Ids, AsyncIds),
     (Lost, AsyncLost),
     (Ring, AsyncRing),
+    (LiveNode, AsyncLiveNode),
     (Plan, AsyncPlan),
 ]
 #: What stands behind them: the same names and parameters; how it works differs.
@@ -114,6 +117,7 @@ ASKS = {
     *("Ring.add", "Ring.create", "Ring.delete", "Ring.import_", "Ring.plan"),
     *("Ring.diff", "Ring.export", "Ring.info", "Ring.refresh", "Ring.verify"),
     *("Ring.assign", "Ring.loads", "Ring.release", "Ring.remove", "Ring.reweight"),
+    *("Ring.live", "LiveNode.leave", "LiveNode.renew"),
     "Plan.apply",
 }
 #: Where docstrings must differ, and why.
@@ -135,6 +139,7 @@ TYPED_OTHERWISE = {
     "LockAll.acquire": "likewise",
     "Election.campaign": "likewise",
     "Group.join": "likewise",
+    "Ring.join": "likewise",
     "Election.run": "takes a coroutine function",
     "Session.singleton": "decorates a coroutine function",
 }

@@ -48,6 +48,19 @@ class Copy(Protocol):
         ...
 
 
+class Tended(Copy, Protocol):
+    """A copy that has something to do whenever it was refreshed."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it has nothing to do any more, and is followed no longer."""
+        ...
+
+    def tend(self) -> Op[None]:
+        """Do it."""
+        ...
+
+
 def refresh(copy: Copy) -> Op[None]:
     """Ask about *copy* now; `Unreachable` if there is no answer."""
     reply = yield from ask(copy.ask())
@@ -64,6 +77,7 @@ class Follower:
     def __init__(self, *, guard: AbstractContextManager[Any]) -> None:
         self._guard = guard
         self._copies: list[Copy] = []
+        self._tended: list[Tended] = []
         self._listening: set[str] = set()
 
     def add(self, copy: Copy) -> bool:
@@ -74,10 +88,16 @@ class Follower:
                 self._copies.append(copy)
             return new
 
+    def attend(self, tended: Tended) -> None:
+        """Follow *tended*, too, and have it tend; the follower must be stirred."""
+        with self._guard:
+            self._tended.append(tended)
+
     def copies(self) -> list[Copy]:
         """Return all that is followed."""
         with self._guard:
-            return list(self._copies)
+            self._tended = [each for each in self._tended if not each.over]
+            return [*self._copies, *self._tended]
 
     def abandon(self) -> None:
         """No copy is kept fresh any more."""
@@ -100,7 +120,7 @@ class Follower:
             for copy in self.copies():
                 silent = f"no answer for {copy.max_staleness:g} s ({why})"
                 copy.expire(clock.heard_at, silent)
-            why = yield from self._refresh()
+            why = (yield from self._refresh()) or (yield from self._tend())
             pause = min(2 * pause or FIRST_PAUSE, LONGEST_PAUSE) if why else 0.0
 
     def _listen(self, rid: str) -> Op[bool]:
@@ -143,3 +163,15 @@ class Follower:
             else:
                 copy.take(value, reply.asked_at, reply.heard_at)
         return silence
+
+    def _tend(self) -> Op[str]:
+        """Have all tend that have to; return why there was no answer, or nothing."""
+        with self._guard:
+            tended = list(self._tended)
+        why = ""
+        for each in tended:
+            try:
+                yield from each.tend()
+            except CoordError as exc:
+                why = str(exc)
+        return why

@@ -24,7 +24,7 @@ from .keys import GroupKeys, check_name, group_keys, index_keys, news_channel
 from .lease import Clock, Lease, Renewal, State, believed_until
 from .members import GroupEvent, Members, Record, Watching, looked
 from .observe import Subject
-from .ops import Call, Defer, Op, Pipeline
+from .ops import Call, Defer, Op, Pipeline, Rest
 from .reply import number, text
 from .span import call_timeout, milliseconds, ttl_seconds
 
@@ -32,6 +32,8 @@ M = TypeVar("M", bound="MemberLease")
 
 #: A straggler of a request that has left may still sit in a stalled server's socket.
 LEFT_MS = 60_000
+#: Whoever waits for the place of one who has died looks so long after its ttl.
+LAST_LOOK = 1.0
 #: A sequence that nobody went on with for a day begins anew.
 IDLE_MS = 86_400_000
 #: Lost for these reasons, a member joins again by itself.
@@ -48,11 +50,14 @@ class Circle:
     channel: str
     ttl: float
     timeout: float
+    kind: str = "group"
+    #: whether who joins waits for the place of one who has died
+    patient: bool = False
 
     @property
     def member(self) -> str:
         """Its name in the index."""
-        return f"group:{self.name}"
+        return f"{self.kind}:{self.name}"
 
     def look(self) -> Op[Members]:
         """Return all members."""
@@ -149,6 +154,10 @@ class MemberLease(Lease):
             self._ended = None  # that was not the end
         super()._end(how)
 
+    def _leaving(self) -> Op[None]:
+        """Return the operation that ends it."""
+        return leave(self)
+
 
 def _joining(
     circle: Circle, record: Record, rid: str, seq: int, *, replace: bool = False
@@ -195,8 +204,8 @@ def join(
     """
     Become a member; an outage of up to a ttl is ridden out.
 
-    `KeyConflict` when another member has the identity.  Whatever interrupts it, nothing
-    is left behind.
+    `KeyConflict` when another member has the identity (where one is patient: for longer
+    than one who has died).  Whatever interrupts it, nothing is left behind.
     """
     asking = _joining(circle, record, rid, 1, replace=replace)
     call = Call(*asking, call_timeout(circle.ttl, circle.timeout))
@@ -204,6 +213,11 @@ def join(
     try:
         reply, loose = yield from insisted(call, circle.ttl)
         word = text(reply.value[0][0])
+        until = now + circle.ttl + LAST_LOOK
+        while word == "taken" and circle.patient and reply.heard_at < until:
+            yield Rest(min(reply.heard_at + circle.ttl / 20, until))
+            reply = yield from insist(call, circle.ttl)
+            word = text(reply.value[0][0])
         if word != "joined":
             raise _not_joined(circle, record.identity, word)
         if reply.heard_at >= believed_until(reply.asked_at, circle.ttl):
@@ -226,6 +240,10 @@ def join(
 
 
 def _not_joined(circle: Circle, identity: str, word: str) -> CoordError:
+    if word == "taken" and circle.patient:
+        return KeyConflict(
+            f"another process is {identity!r} of {circle.name!r}: it lives"
+        )
     if word == "taken":
         return KeyConflict(
             f"{identity!r} is a member of the group {circle.name!r} already: another "

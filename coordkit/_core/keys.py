@@ -80,7 +80,11 @@ class FenceKeys:
 
 @dataclass(frozen=True, slots=True)
 class RingKeys:
-    """The keys of one ring.  *staged* and *tomb* are prefixes: a rid completes them."""
+    """
+    The keys of one ring.  *staged* and *tomb* are prefixes: a rid completes them.
+
+    *live*: those of the group of its live nodes.
+    """
 
     bucket: int
     points: str
@@ -93,6 +97,7 @@ class RingKeys:
     staged: str
     tomb: str
     lasting: str
+    live: GroupKeys
 
 
 def check_name(name: str, what: str = "name") -> str:
@@ -234,6 +239,16 @@ def ring_keys(namespace: str, name: str) -> RingKeys:
         staged=f"{at}ring.staged:",
         tomb=f"{at}tomb:",
         lasting=f"{at}lasting",
+        live=GroupKeys(
+            bucket=bucket,
+            group=f"{at}ring.live:{name}",
+            alive=f"{at}ring.live.alive:{name}",
+            log=f"{at}ring.live.log:{name}",
+            turn=f"{at}ring.live.turn:{name}",
+            tomb=f"{at}tomb:",
+            fence=f"{at}fence",
+            index=f"{at}index",
+        ),
     )
 
 

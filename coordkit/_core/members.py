@@ -253,6 +253,10 @@ class Watching:
         #: in how many seconds somebody may die
         self.left = math.inf
 
+    def members(self) -> list[MemberInfo]:
+        """Return who is a member, as far as was told."""
+        return list(self._members.values())
+
     def news(self, found: Looked) -> Iterator[GroupEvent]:
         """Yield what is new."""
         first, self.birth = self.birth is None, found.birth

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -64,6 +65,8 @@ class Writer(NamedTuple):
     identity: str
     #: told of every version that it makes
     took: Callable[[Snapshot, float, float], None]
+    #: the membership that asks, if a live node does
+    holder: str = ""
 
 
 class Seen(NamedTuple):
@@ -174,13 +177,20 @@ def commit(ring: RingId, made: Draft, writer: Writer) -> Op[RingChange]:
             reply = yield from insist(part)
             ready = number(reply.value[1])
         drawn = Points((), (), ready)
-    reply = yield from insist(commit_call(ring, rid, writer.identity, made, drawn))
+    call = commit_call(ring, rid, writer.identity, made, drawn, writer.holder)
+    reply = yield from insist(call)
     word = text(reply.value[0])
     if word == "changed":
         raise RingChanged(ring.name, made.old.version, number(reply.value[1]))
     if word == "unready":
         raise Refused(f"points of the ring {ring.name!r} were evicted as they came")
-    writer.took(made.new, reply.asked_at, reply.heard_at)
+    if word == "alive":
+        raise KeyConflict(
+            f"the node {text(reply.value[1])!r} of the ring {ring.name!r} lives, and has "
+            "not handed over what it holds"
+        )
+    new = replace(made.new, floor=number(reply.value[3]))
+    writer.took(new, reply.asked_at, reply.heard_at)
     return committed(made, writer.identity, reply.value)
 
 
@@ -242,19 +252,29 @@ def apply_plan(
 
 
 def delete(ring: RingId, rid: str) -> Op[bool]:
-    """Take the ring away, with all that is assigned; return whether there was one."""
+    """
+    Take the ring away, with all that is assigned; return whether there was one.
+
+    `KeyConflict` while nodes of it live: what they hold must be nobody else's.
+    """
     k = ring.keys
     call = Call(
         "ring_delete",
         (
             *(k.meta, k.nodes, k.points, k.packed, k.log),
             *(k.assigned, k.loads, k.lasting, k.tomb + rid),
+            *(k.live.alive, k.live.fence),
         ),
         (ring.channel, ring.member),
         ring.timeout,
     )
     reply = yield from insist(call)
-    return text(reply.value[0]) == "deleted"
+    word = text(reply.value[0])
+    if word == "alive":
+        raise KeyConflict(
+            f"{number(reply.value[1])} nodes of the ring {ring.name!r} live: they leave first"
+        )
+    return word == "deleted"
 
 
 def no_ring(name: str) -> EmptyRing:

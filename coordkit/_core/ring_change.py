@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import compress
+from itertools import compress, repeat
 from math import fsum
 from operator import ne
 from typing import NamedTuple, TypeAlias
 
 from ..errors import KeyConflict, NoNode
-from .ring_node import LEAVING, MOST_NODES, Node, Nodes, nodes_of, once, weights_of
-from .ring_place import GONE, balanced, counts, hashed
+from .ring_node import (
+    AWAY,
+    LEAVING,
+    MOST_NODES,
+    Node,
+    Nodes,
+    nodes_of,
+    once,
+    weights_of,
+)
+from .ring_place import GONE, NOBODY, balanced, counts, hashed
 from .ring_slot import scattered
 from .ring_snapshot import Snapshot
 
@@ -75,8 +84,17 @@ class Draft:
 
     @cached_property
     def moved(self) -> list[int]:
-        """The slots that change hands, in order."""
-        return changed_slots(_owners_then(self.old, self.new.nodes), self.new.owners)
+        """The slots that are to change hands, in order."""
+        then = indexes_then(self.old, self.old.targets, self.new.nodes)
+        return changed_slots(then, self.new.targets)
+
+    @cached_property
+    def handed(self) -> list[int]:
+        """The slots that change hands at once: all but what a live node holds."""
+        if self.old.next is self.new.next is None:
+            return self.moved
+        then = indexes_then(self.old, self.old.owners, self.new.nodes)
+        return changed_slots(then, self.new.owners)
 
     @property
     def owned(self) -> bool:
@@ -85,10 +103,16 @@ class Draft:
 
     @cached_property
     def moves(self) -> list[Move]:
-        """What goes from where to where; what nobody owned before does not move."""
+        """What is to go from where to where; what nobody owned before does not move."""
+        before, after = self.old.aims(), self.new.aims()
+        return list(runs(before, after, self.moved)) if before and after else []
+
+    @cached_property
+    def hands(self) -> list[Move]:
+        """What goes from where to where at once."""
         if not self.owned:
             return []
-        return list(runs(self.old.table(), self.new.table(), self.moved))
+        return list(runs(self.old.table(), self.new.table(), self.handed))
 
     def ideal(self) -> float:
         """
@@ -102,7 +126,7 @@ class Draft:
         names = before.keys() | after.keys()
         asked = fsum(abs(after.get(n, 0.0) - before.get(n, 0.0)) for n in names) / 2
         staying = {node.name for node in self.new.nodes}
-        have = counts(self.old.owners)
+        have = counts(self.old.targets)
         held = sum(
             has
             for node, has in zip(self.old.nodes, have, strict=False)
@@ -124,37 +148,119 @@ class Draft:
         at = self.old
         while len(order) > most:
             now, order = order[:most], order[most:]
-            owners = _owners_then(at, nodes)[:]
+            targets = indexes_then(at, at.targets, nodes)[:]
             for slot in now:
-                owners[slot] = to[self.new.owners[slot]]
-            at = next_version(at, nodes, owners)
+                targets[slot] = to[self.new.targets[slot]]
+            at = next_version(at, nodes, targets)
             yield at
-        yield next_version(at, self.new.nodes, self.new.owners)
+        yield next_version(at, self.new.nodes, self.new.targets)
 
 
 def draft(old: Snapshot, change: Change) -> Draft:
     """
-    Make up *change*: it moves the least, and leaves nothing open.
+    Make up *change*: it moves the least, and leaves nothing open but what live nodes hold.
 
     `NoNode` and `KeyConflict` when the ring has other nodes than it takes it to have,
     `ValueError` when there would be too many.
     """
-    nodes = tuple(node for node in _nodes(old, change) if node.state != LEAVING)
+    nodes = tuple(
+        node
+        for node in _nodes(old, change)
+        if node.state != LEAVING or _may_hold(node, old)
+    )
+    targets = placed(old, indexes_then(old, old.targets, nodes), nodes)
+    return Draft(change, old, next_version(old, nodes, targets))
+
+
+def placed(old: Snapshot, targets: array[int], nodes: tuple[Node, ...]) -> array[int]:
+    """Return whose each slot is to be when these are the nodes, and *targets* was so far."""
     if old.mode == "hashed":
-        owners = hashed(nodes, old.slots)
-    else:
-        owners = balanced(_owners_then(old, nodes), [node.weight for node in nodes])
-    return Draft(change, old, next_version(old, nodes, owners))
+        return hashed(nodes, old.slots)
+    return balanced(targets, [node.pull for node in nodes])
 
 
 def next_version(
-    old: Snapshot, nodes: tuple[Node, ...], owners: array[int]
+    old: Snapshot,
+    nodes: tuple[Node, ...],
+    targets: array[int],
+    alive: Collection[str] | None = None,
+    given: Collection[int] = (),
 ) -> Snapshot:
-    """Return the version after *old*, with these nodes and owners."""
+    """
+    Return the version after *old*, with these nodes, and whose each slot is to be.
+
+    A slot that a live node holds stays there, unless it is *given*; all others go at once
+    where they are to be, or to somebody who stands in.  *alive*: the nodes whose
+    membership lasts; None: all but those that are away.
+    """
+    then = indexes_then(old, old.owners, nodes)
+    if any(node.joined for node in (*old.nodes, *nodes)):
+        if alive is None:
+            alive = {n.name for n in nodes if n.joined and n.state != AWAY}
+        owners = _handed(then, targets, nodes, alive, given)
+    else:
+        owners = targets
     version, epochs = old.version + 1, old.epochs[:]
-    for slot in changed_slots(_owners_then(old, nodes), owners):
+    for slot in changed_slots(then, owners):
         epochs[slot] = version
-    return replace(old, version=version, nodes=nodes, owners=owners, epochs=epochs)
+    holders = {node.name: node.holder for node in old.nodes}
+    anew = {i for i, n in enumerate(nodes) if n.holder != holders.get(n.name, n.holder)}
+    if anew:  # another process holds what it has: that counts as a hand-over
+        for slot in compress(range(len(owners)), map(anew.__contains__, owners)):
+            epochs[slot] = version
+    return replace(
+        old,
+        version=version,
+        nodes=nodes,
+        owners=owners,
+        epochs=epochs,
+        next=None if owners == targets else targets,
+    )
+
+
+def _handed(
+    then: array[int],
+    targets: array[int],
+    nodes: tuple[Node, ...],
+    alive: Collection[str],
+    given: Collection[int],
+) -> array[int]:
+    """Return who has each slot after those *then*: in one phase, or not yet."""
+    holds = [node.joined and node.name in alive for node in nodes]
+    there = [h or not node.joined for h, node in zip(holds, nodes, strict=True)]
+    number, owners, open_ = len(nodes), then[:], list[int]()
+    for slot, (owner, target) in enumerate(zip(then, targets, strict=True)):
+        if owner < number and holds[owner] and slot not in given:
+            continue  # it hands over itself
+        if target < number and there[target]:
+            owners[slot] = target
+        elif owner >= number or not there[owner] or holds[owner]:
+            owners[slot] = GONE
+            open_.append(slot)
+    if open_:
+        # Whoever is there stands in; even who leaves, when nobody else is there.
+        pulls = [n.pull * t for n, t in zip(nodes, there, strict=True)]
+        if not any(pulls):
+            pulls = [n.weight * t for n, t in zip(nodes, there, strict=True)]
+        filled = balanced(owners, pulls) if any(pulls) else targets
+        for slot in open_:
+            owners[slot] = filled[slot]
+    return owners
+
+
+def difference(old: Snapshot, new: Snapshot) -> Change:
+    """Return the change that makes the nodes of *new* of those of *old*."""
+    before = {node.name: node for node in old.nodes}
+    after = {node.name: node for node in new.nodes}
+    return Change(
+        tuple(node for name, node in after.items() if name not in before),
+        tuple(name for name in before if name not in after),
+        {
+            name: node.weight
+            for name, node in after.items()
+            if name in before and before[name].weight != node.weight
+        },
+    )
 
 
 def changed_slots(before: Iterable[int], after: Sequence[int]) -> list[int]:
@@ -184,13 +290,23 @@ def _nodes(old: Snapshot, change: Change) -> list[Node]:
     return [nodes[name] for name in sorted(nodes)]
 
 
-def _owners_then(old: Snapshot, nodes: tuple[Node, ...]) -> array[int]:
-    """Return the owners as indexes into *nodes*; `GONE` is who is not among these."""
+def indexes_then(
+    old: Snapshot, table: array[int], nodes: tuple[Node, ...]
+) -> array[int]:
+    """Return *table* with indexes into *nodes*; `GONE` is who is not among these."""
     if old.nodes == nodes or not old.owned:
-        return old.owners
+        return table
     places = {node.name: i for i, node in enumerate(nodes)}
     then = [places.get(node.name, GONE) for node in old.nodes]
-    return array("H", map(then.__getitem__, old.owners))
+    if table is not old.owners and NOBODY in table:
+        return array("H", repeat(NOBODY, len(table)))
+    return array("H", map(then.__getitem__, table))
+
+
+def _may_hold(node: Node, old: Snapshot) -> bool:
+    """Whether a process may have slots of a node that goes: it hands over itself."""
+    before = next((each for each in old.nodes if each.name == node.name), node)
+    return before.joined and before.state != AWAY
 
 
 def _weights(nodes: tuple[Node, ...]) -> dict[str, float]:

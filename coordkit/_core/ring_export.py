@@ -11,7 +11,7 @@ from typing import Any, cast
 from ..errors import KeyConflict
 from .ops import Op
 from .ring import Writer, commit, no_ring, read, shape
-from .ring_change import Change, Draft, next_version
+from .ring_change import Draft, difference, next_version
 from .ring_node import ACTIVE, LEAVING, Node, check_node, once
 from .ring_place import NOBODY
 from .ring_read import RingId
@@ -26,11 +26,12 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
     """
     Return *snapshot* as what JSON can hold.
 
-    *arcs* are pairs, in order: the last slot, and which of the *nodes* has it.
+    *arcs* are pairs, in order: the last slot, and which of the *nodes* has it, or is to
+    have it.  Who lives is not in it.
     """
     arcs: list[list[int]] = []
     slot = -1
-    for owner, run in groupby(snapshot.owners if snapshot.owned else ()):
+    for owner, run in groupby(snapshot.targets if snapshot.owned else ()):
         slot += len(list(run))
         arcs.append([slot, owner])
     return {
@@ -48,7 +49,7 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
                 "weight": node.weight,
                 "zone": node.zone,
                 "capacity": node.capacity,
-                "state": node.state,
+                "state": LEAVING if node.state == LEAVING else ACTIVE,
                 "meta": dict(node.meta),
             }
             for node in snapshot.nodes
@@ -80,6 +81,10 @@ def import_(
             f"the ring {ring.name!r} has {seen.snapshot.slots} slots, the document "
             f"{wanted.slots}: delete it first"
         )
+    elif joined := [node.name for node in seen.snapshot.nodes if node.joined]:
+        raise KeyConflict(
+            f"the ring {ring.name!r} has nodes that live, or are away: {', '.join(joined)}"
+        )
     else:
         old = seen.snapshot
     new = replace(
@@ -87,22 +92,8 @@ def import_(
         mode=wanted.mode,
         replicas=wanted.replicas,
     )
-    made = Draft(_difference(old, new), old, new)
+    made = Draft(difference(old, new), old, new)
     return (yield from commit(ring, made, writer))
-
-
-def _difference(old: Snapshot, new: Snapshot) -> Change:
-    before = {node.name: node for node in old.nodes}
-    after = {node.name: node for node in new.nodes}
-    return Change(
-        tuple(node for name, node in after.items() if name not in before),
-        tuple(name for name in before if name not in after),
-        {
-            name: node.weight
-            for name, node in after.items()
-            if name in before and before[name].weight != node.weight
-        },
-    )
 
 
 def _nobody(slots: int) -> array[int]:

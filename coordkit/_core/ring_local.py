@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeAlias
 from ..errors import CoordError, EmptyRing, StaleRing
 from .ops import Call
 from .reply import text
+from .ring_place import NOBODY
 from .ring_prefer import Spread
 from .ring_read import RingId, read_call, snapshot_of
 from .ring_slot import shift_of, slot_of
@@ -29,13 +30,17 @@ class Location(NamedTuple):
     Where a key is, and since when.
 
     *epoch*: the version of the ring at which its slot got this node; *version*: the
-    one that this was read from.
+    one that this was read from.  *next*: the node that it is handed over to; None, if it
+    stays.  *token* is a fencing token for what the node does with the key: it rises with
+    every hand-over of the slot, though the ring be made anew.
     """
 
     slot: int
     node: str
     epoch: int
     version: int
+    next: str | None
+    token: int
 
 
 class Refusing:
@@ -68,13 +73,14 @@ class LocalRing:
         "_guard",
         "_load",
         "_ring",
-        "_seen_at",
         "_snapshot",
         "_spread",
+        "absent",
         "channel",
         "deadline",
         "max_staleness",
         "name",
+        "seen_at",
         "view",
     )
 
@@ -101,7 +107,10 @@ class LocalRing:
         self._snapshot: Snapshot | None = None
         self._error: CoordError | None = None
         self._spread: tuple[Snapshot, Spread] | None = None
-        self._seen_at = 0.0
+        #: whether there is no such ring, by the last answer
+        self.absent = False
+        #: when the last answer was heard
+        self.seen_at = 0.0
         #: until when it may be gone by without another answer
         self.deadline = 0.0
         self.view: tuple[View, int] = (Refusing(self._loaded), 0)
@@ -124,6 +133,11 @@ class LocalRing:
         """The newest one, be it too old; None if there is none."""
         return self._snapshot
 
+    def fresh(self, now: float) -> Snapshot | None:
+        """Return the snapshot that may be gone by at *now*, if there is one."""
+        good = self._error is None and now < self.deadline
+        return self._snapshot if good else None
+
     def owners(self, key: str | bytes, n: int | None) -> tuple[str, ...]:
         """Return the first *n* nodes for *key*; None: as many as the ring's replicas."""
         snapshot = self._filled()
@@ -137,8 +151,17 @@ class LocalRing:
         """Return where *key* is, and since when."""
         snapshot = self._filled()
         slot = slot_of(key, snapshot.slots)
-        node = snapshot.nodes[snapshot.owners[slot]].name
-        return Location(slot, node, snapshot.epochs[slot], snapshot.version)
+        owner, target = snapshot.owners[slot], snapshot.targets[slot]
+        nodes, epoch = snapshot.nodes, snapshot.epochs[slot]
+        goes = target not in {owner, NOBODY}
+        return Location(
+            slot,
+            nodes[owner].name,
+            epoch,
+            snapshot.version,
+            nodes[target].name if goes else None,
+            snapshot.floor + epoch,
+        )
 
     def _filled(self) -> Snapshot:
         snapshot = self.known()
@@ -172,7 +195,8 @@ class LocalRing:
             return
         word = text(value[0])
         if word == "none":
-            self._refuse(EmptyRing(f"there is no ring {self.name!r}"), asked_at)
+            error = EmptyRing(f"there is no ring {self.name!r}")
+            self._refuse(error, asked_at, absent=True)
         elif word == "ring":
             try:
                 snapshot = snapshot_of(self.name, value)
@@ -195,15 +219,15 @@ class LocalRing:
             if (
                 old is not None
                 and snapshot.overtaken_by(old)
-                and asked_at < self._seen_at
+                and asked_at < self.seen_at
             ):
                 return  # asked before, heard after: what we know is newer
             self.deadline = max(self.deadline, asked_at + self.max_staleness)
-            self._seen_at = max(self._seen_at, heard_at)
+            self.seen_at = max(self.seen_at, heard_at)
             if snapshot is old and self._error is None:
                 return
             table = snapshot.table()
-            self._snapshot, self._error = snapshot, None
+            self._snapshot, self._error, self.absent = snapshot, None, False
             self.view = (
                 (table, shift_of(snapshot.slots))
                 if table
@@ -217,10 +241,12 @@ class LocalRing:
                 self._error = StaleRing(self.name, why)
                 self.view = (Refusing(self._refused), 0)
 
-    def _refuse(self, error: CoordError, asked_at: float) -> None:
+    def _refuse(
+        self, error: CoordError, asked_at: float, *, absent: bool = False
+    ) -> None:
         with self._guard:
-            if self._snapshot is not None and asked_at < self._seen_at:
+            if self._snapshot is not None and asked_at < self.seen_at:
                 return  # asked before, heard after
             self.deadline = max(self.deadline, asked_at + self.max_staleness)
-            self._snapshot, self._error = None, error
+            self._snapshot, self._error, self.absent = None, error, absent
             self.view = (Refusing(self._refused), 0)

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, cast
 
 from .claim import meta_text
 from .keys import check_name
+from .span import milliseconds
 
 LONGEST_NODE = 200
 LEAST_WEIGHT, MOST_WEIGHT = 1e-6, 1e6
@@ -16,7 +17,7 @@ MOST_CAPACITY = 2**53
 #: An index of 16 bits, and one that means nobody.
 MOST_NODES = 65_534
 
-ACTIVE, LEAVING = "active", "leaving"
+ACTIVE, LEAVING, AWAY = STATES = "active", "leaving", "away"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,12 @@ class Node:
     *weight*: its share is this, to the sum of all weights.  *zone*: what fails
     together; preference lists spread over zones.  *capacity*: how many keys it can
     have assigned at most (see `Ring.assign`); None: nobody knows.  *state* is
-    ``"active"``, or ``"leaving"`` while a plan moves its slots away step by step.
+    ``"active"``; ``"leaving"`` while its slots are moved away; or ``"away"``: it has
+    died, and its place is kept.
+
+    *holder* is the token of the membership that holds its slots (see `Ring.join`); 0:
+    nobody has ever joined as it.  *grace*: for how many seconds its place is kept when it
+    dies; *until*: while it is away, until when, in seconds of the server's clock.
     """
 
     name: str
@@ -36,6 +42,14 @@ class Node:
     capacity: int | None = None
     meta: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
     state: str = ACTIVE
+    holder: int = 0
+    grace: float = 0.0
+    until: float = 0.0
+
+    @property
+    def joined(self) -> bool:
+        """Whether it is a process that holds its slots, or has been one."""
+        return self.holder != 0
 
     @property
     def pull(self) -> float:
@@ -159,17 +173,25 @@ def once(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def node_record(node: Node) -> str:
-    """Return what is stored of a node: weight, zone, capacity, state and meta, one a line."""
+    """
+    Return what is stored of a node: weight, zone, capacity, state and meta, one a line.
+
+    If it was ever joined as: holder, grace and until (both in ms), too.
+    """
     capacity = "" if node.capacity is None else str(node.capacity)
-    lines = (repr(node.weight), node.zone, capacity, node.state, meta_text(node.meta))
+    lines = [repr(node.weight), node.zone, capacity, node.state, meta_text(node.meta)]
+    if node.joined:
+        spans = milliseconds(node.grace), milliseconds(node.until)
+        lines += [str(node.holder), *map(str, spans)]
     return "\n".join(lines)
 
 
 def stored_node(name: str, record: str) -> Node:
     """Return the node of a record; `ValueError` if it is none of ours."""
-    weight, zone, capacity, state, meta = record.split("\n", 4)
-    if state not in {ACTIVE, LEAVING}:
+    weight, zone, capacity, state, meta, *life = record.split("\n")
+    if state not in STATES:
         raise ValueError(f"{state!r} is no state")
+    holder, grace, until = map(int, life or (0, 0, 0))
     return Node(
         check_node_name(name),
         check_weight(float(weight), name),
@@ -177,4 +199,7 @@ def stored_node(name: str, record: str) -> Node:
         int(capacity) if capacity else None,
         json.loads(meta),
         state,
+        holder,
+        grace / 1000,
+        until / 1000,
     )

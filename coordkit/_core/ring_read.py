@@ -13,7 +13,7 @@ from .reply import text
 from .ring_node import Node, stored_node
 from .ring_place import MODES
 from .ring_slot import HASH, check_slots
-from .ring_snapshot import FORMAT, Snapshot, unpack
+from .ring_snapshot import FORMATS, Snapshot, unpack
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +70,10 @@ def pairs(flat: list[Any]) -> dict[str, str]:
 def info_of(name: str, meta: Mapping[str, str]) -> RingInfo:
     """Return what *meta* says; `Unsupported` or `DamagedRing` when it cannot be used."""
     format_, hash_ = meta.get("format", ""), meta.get("hash", "")
-    if format_.isdigit() and format_ != str(FORMAT):
+    if format_.isdigit() and int(format_) not in FORMATS:
         raise Unsupported(
-            f"the ring {name!r} is stored in format {format_}, this coordkit reads "
-            f"{FORMAT}: a newer one wrote it"
+            f"the ring {name!r} is stored in format {format_}, this coordkit reads up to "
+            f"{FORMATS[-1]}: a newer one wrote it"
         )
     if hash_ and hash_ != HASH:
         raise Unsupported(f"the ring {name!r} is hashed by {hash_!r}, not by {HASH}")
@@ -89,10 +89,11 @@ def info_of(name: str, meta: Mapping[str, str]) -> RingInfo:
     except (KeyError, ValueError) as exc:
         raise DamagedRing(name, f"its meta does not say what it should: {exc}") from exc
     if (
-        format_ != str(FORMAT)
+        not format_.isdigit()
         or hash_ != HASH
         or info.mode not in MODES
         or not meta.get("birth")
+        or not meta.get("floor", "").isdigit()
     ):
         raise DamagedRing(name, "its meta does not say what it should")
     return info
@@ -122,6 +123,8 @@ def snapshot_of(name: str, value: list[Any]) -> Snapshot:
         tuple(_node(name, each, records[each]) for each in unpacked.names),
         unpacked.owners,
         unpacked.epochs,
+        unpacked.next,
+        int(meta["floor"]),
     )
 
 

@@ -5,7 +5,7 @@ It is never changed: a change makes another.  Stored it is one packed value, whi
 any language can read; all numbers are little-endian::
 
     4  bytes  "ckrg"
-    u8        format: 1
+    u8        format: 1, or 2 once a node lives (see `ring_live`)
     u8        bits: there are 2^bits slots
     u16       nodes
     u64       version
@@ -13,6 +13,7 @@ any language can read; all numbers are little-endian::
     …         the nodes' names in UTF-8, sorted, a newline between them
     u16 × S   the owner of each slot: an index into the names; 65535: nobody
     u32 × S   the epoch of each slot: the version at which it got its owner
+    u16 × S   format 2 only: whose each slot is to be
     u32       CRC-32 of all that comes before
 """
 
@@ -22,7 +23,7 @@ import struct
 import sys
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, repeat
 from typing import NamedTuple
 from zlib import crc32
@@ -31,7 +32,9 @@ from .ring_node import Node
 from .ring_place import NOBODY
 from .ring_slot import FEWEST_SLOTS, MOST_SLOTS
 
-MAGIC, FORMAT = b"ckrg", 1
+MAGIC = b"ckrg"
+#: The second is written while a node lives, or somebody stands in for one.
+FORMAT, LIVE_FORMAT = FORMATS = 1, 2
 _HEAD = struct.Struct("<4sBBHQI")
 _CRC = struct.Struct("<I")
 
@@ -49,11 +52,26 @@ class Snapshot:
     nodes: tuple[Node, ...]
     owners: array[int]
     epochs: array[int]
+    #: whose each slot is to be, where that is not whose it is; see `targets`
+    next: array[int] | None = None
+    #: what epochs count from: with it they rise though the ring was made anew
+    floor: int = 0
 
     @property
     def slots(self) -> int:
         """How many there are."""
         return len(self.owners)
+
+    @property
+    def targets(self) -> array[int]:
+        """Whose each slot is to be."""
+        return self.owners if self.next is None else self.next
+
+    @property
+    def format(self) -> int:
+        """In which format it is stored."""
+        lives = self.next is not None or any(node.joined for node in self.nodes)
+        return LIVE_FORMAT if lives else FORMAT
 
     @property
     def owned(self) -> bool:
@@ -64,6 +82,18 @@ class Snapshot:
         """Return the owner of each slot; empty when they have none."""
         names = [node.name for node in self.nodes]
         return list(map(names.__getitem__, self.owners)) if self.owned else []
+
+    def aims(self) -> list[str]:
+        """Return whose each slot is to be; empty when they are to be nobody's."""
+        if self.next is None:
+            return self.table()
+        names = [node.name for node in self.nodes]
+        nobody = self.next[0] == NOBODY
+        return [] if nobody else list(map(names.__getitem__, self.next))
+
+    def arrived(self) -> Snapshot:
+        """Return it as it will be once all is handed over."""
+        return replace(self, owners=self.targets, next=None)
 
     def overtaken_by(self, other: Snapshot) -> bool:
         """Whether *other* is a later version of this ring."""
@@ -102,16 +132,20 @@ class Unpacked(NamedTuple):
     names: list[str]
     owners: array[int]
     epochs: array[int]
+    next: array[int] | None
 
 
 def pack(snapshot: Snapshot) -> bytes:
     """Return *snapshot* as it is stored."""
     names = "\n".join(node.name for node in snapshot.nodes).encode()
     bits = snapshot.slots.bit_length() - 1
+    form = snapshot.format
     head = _HEAD.pack(
-        MAGIC, FORMAT, bits, len(snapshot.nodes), snapshot.version, len(names)
+        MAGIC, form, bits, len(snapshot.nodes), snapshot.version, len(names)
     )
     body = head + names + _ordered(snapshot.owners) + _ordered(snapshot.epochs)
+    if form == LIVE_FORMAT:
+        body += _ordered(snapshot.targets)
     return body + _CRC.pack(crc32(body))
 
 
@@ -123,20 +157,28 @@ def unpack(packed: bytes) -> Unpacked:
         raise ValueError("the packed ring has another CRC than it says")
     _, format_, bits, number, version, length = _HEAD.unpack_from(packed)
     slots = 1 << bits
-    begin = _HEAD.size + length
+    begin, each = _HEAD.size + length, 8 if format_ == LIVE_FORMAT else 6
     if (
-        format_ != FORMAT
+        format_ not in FORMATS
         or not FEWEST_SLOTS <= slots <= MOST_SLOTS
-        or len(packed) != begin + 6 * slots + 4
+        or len(packed) != begin + each * slots + 4
     ):
         raise ValueError("the packed ring is of another size or format than it says")
     names = packed[_HEAD.size : begin].decode().split("\n") if length else []
     owners = _read("H", packed[begin : begin + 2 * slots])
-    epochs = _read("I", packed[begin + 2 * slots : -4])
-    used = set(owners)
-    if len(names) != number or not (used == {NOBODY} or max(used) < number):
+    epochs = _read("I", packed[begin + 2 * slots : begin + 6 * slots])
+    targets = _read("H", packed[begin + 6 * slots : -4]) or owners
+    if len(names) != number or not (_named(owners, number) and _named(targets, number)):
         raise ValueError("the packed ring has slots of nodes that it does not name")
-    return Unpacked(version, names, owners, epochs)
+    return Unpacked(
+        version, names, owners, epochs, None if targets == owners else targets
+    )
+
+
+def _named(table: array[int], number: int) -> bool:
+    """Whether all slots are of the first so many nodes, or all of nobody."""
+    used = set(table)
+    return used == {NOBODY} or max(used) < number
 
 
 def _ordered(numbers: array[int]) -> bytes:

@@ -107,7 +107,7 @@ def _of_points(snapshot: Snapshot, found: dict[str, list[str]]) -> Iterator[str]
 def _of_mode(snapshot: Snapshot) -> Iterator[str]:
     if snapshot.mode == "hashed" and all(node.pull for node in snapshot.nodes):
         derived = hashed(snapshot.nodes, snapshot.slots)
-        if wrong := changed_slots(snapshot.owners, derived):
+        if wrong := changed_slots(snapshot.targets, derived):
             yield f"{len(wrong)} slots are not where the names put them"
 
 

@@ -14,7 +14,7 @@ from .ring_change import Change, Draft, Move
 from .ring_node import node_record
 from .ring_read import RingId, pairs
 from .ring_slot import HASH
-from .ring_snapshot import FORMAT, Snapshot, pack, points, redrawn
+from .ring_snapshot import Snapshot, pack, points, redrawn
 
 #: Moves that take more bytes are not kept in the log.
 LARGEST_MOVES = 262_144
@@ -33,7 +33,7 @@ class RingChange:
 
     *version* is what it made; *at*, in seconds of the server's clock, and *by*, an
     identity, say when and who.  *added*, *removed*, *reweighted*: nodes; all empty for
-    a further step of a plan.  *moved*: how many slots changed hands.
+    a further step of a plan, or what live nodes did.  *moved*: how many slots changed hands.
     """
 
     version: int
@@ -56,7 +56,7 @@ class Points(NamedTuple):
 def points_of(made: Draft) -> Points:
     """Return the points that *made* takes away and brings."""
     old, new = made.old.table(), made.new.table()
-    return Points(*redrawn(old, new, made.new.slots, made.moved))
+    return Points(*redrawn(old, new, made.new.slots, made.handed))
 
 
 def stage_calls(ring: RingId, rid: str, new: Snapshot) -> Iterator[Call]:
@@ -69,13 +69,23 @@ def stage_calls(ring: RingId, rid: str, new: Snapshot) -> Iterator[Call]:
 
 
 def commit_call(
-    ring: RingId, rid: str, identity: str, made: Draft, drawn: Points
+    ring: RingId,
+    rid: str,
+    identity: str,
+    made: Draft,
+    drawn: Points,
+    holder: str = "",
 ) -> Call:
-    """Return the call that makes *made* what the ring is."""
+    """
+    Return the call that makes *made* what the ring is.
+
+    *holder*: the membership that asks, and has let go what it gives away.
+    """
     keys, old, new = ring.keys, made.old, made.new
     before = {node.name: node for node in old.nodes}
     after = {node.name for node in new.nodes}
     lists: list[Sequence[str | int]] = [
+        givers(made),
         _meta(new),
         [
             x
@@ -92,6 +102,7 @@ def commit_call(
         (
             *(keys.meta, keys.nodes, keys.points, keys.packed, keys.log),
             *(keys.lasting, keys.staged + rid),
+            *(keys.live.group, keys.live.alive, keys.live.fence),
         ),
         (
             rid,
@@ -102,14 +113,23 @@ def commit_call(
             ring.member,
             identity,
             _change_text(made.change),
-            sum(move.slots for move in made.moves),
-            moves_text(made.moves) if made.owned else UNOWNED,
+            sum(move.slots for move in made.hands),
+            moves_text(made.hands) if made.owned else UNOWNED,
             drawn.ready,
+            holder,
             " ".join(str(len(each)) for each in lists),
             *(x for each in lists for x in each),
         ),
         ring.timeout,
     )
+
+
+def givers(made: Draft) -> list[str]:
+    """Return the nodes that lose slots by *made*: none of them may live, but who asks."""
+    if not made.old.owned:
+        return []
+    losing = {made.old.owners[slot] for slot in made.handed}
+    return sorted(made.old.nodes[index].name for index in losing)
 
 
 def _meta(new: Snapshot) -> list[str | int]:
@@ -121,7 +141,7 @@ def _meta(new: Snapshot) -> list[str | int]:
         "version": new.version,
         "slots": new.slots,
         "hash": HASH,
-        "format": FORMAT,
+        "format": new.format,
         "mode": new.mode,
         "replicas": new.replicas,
         "nodes": len(new.nodes),
@@ -204,5 +224,5 @@ def committed(made: Draft, identity: str, value: list[Any]) -> RingChange:
         added=tuple(node.name for node in change.add),
         removed=change.remove,
         reweighted=tuple(change.reweight),
-        moved=sum(move.slots for move in made.moves),
+        moved=sum(move.slots for move in made.hands),
     )

@@ -8,7 +8,7 @@ import math
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from .._core.follow import Copy, Follower, refresh
+from .._core.follow import Copy, Follower, Tended, refresh
 from .._core.keeper import Keeper
 from .._core.ops import (
     Call,
@@ -266,11 +266,20 @@ class FollowerTask(Aio):
         if not self._follower.add(copy):
             return
         if self._task is not None:
-            self._line.stir(self._rid)
+            self.stir()
             return
         self._task = asyncio.get_running_loop().create_task(
             self._follow(), name="coordkit-follower"
         )
+
+    def attend(self, tended: Tended) -> None:
+        """Keep *tended* fresh from now on, and have it tend."""
+        self._follower.attend(tended)
+        self.stir()
+
+    def stir(self) -> None:
+        """Have it look again."""
+        self._line.stir(self._rid)
 
     async def stop(self) -> None:
         """Let it end after what it is doing, if that ends soon."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from threading import Event, Lock, Thread
 from typing import Any, TypeVar
 
-from .._core.follow import Copy, Follower, refresh
+from .._core.follow import Copy, Follower, Tended, refresh
 from .._core.keeper import Keeper
 from .._core.ops import (
     Call,
@@ -225,12 +225,21 @@ class FollowerThread(Blocking):
             return
         with self._lock:
             if self._thread is not None:
-                self._line.stir(self._rid)
+                self.stir()
                 return
             self._thread = Thread(
                 target=self._follow, name="coordkit-follower", daemon=True
             )
             self._thread.start()
+
+    def attend(self, tended: Tended) -> None:
+        """Keep *tended* fresh from now on, and have it tend."""
+        self._follower.attend(tended)
+        self.stir()
+
+    def stir(self) -> None:
+        """Have it look again."""
+        self._line.stir(self._rid)
 
     def stop(self, timeout: float) -> None:
         """Wait for its end, once its line is closed."""

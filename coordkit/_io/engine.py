@@ -178,7 +178,7 @@ class Engine(Common):
     def leave(self, member: MemberLease) -> None:
         """Be a member of a group no longer."""
         self.keeper.drop(member)
-        self.run(group.leave(member))
+        self.run(member._leaving())
 
     def release_all(self) -> None:
         """Give back whatever is still held; what cannot be ends by its ttl."""
@@ -330,7 +330,7 @@ class AsyncEngine(Common):
 
     def leave(self, member: MemberLease) -> Coroutine[Any, Any, None]:
         """Be a member of a group no longer."""
-        asked = self.run(group.leave(member))
+        asked = self.run(member._leaving())
         self.keeper.drop(member)
         return asked
 

@@ -1,6 +1,6 @@
 -- ring_assign: the node that has this key, or the first after its slot that can take one more.
 --
---   KEYS[1]  ring.meta      hash    birth, version, slots, hash, format, mode, replicas, nodes, weight, capacity
+--   KEYS[1]  ring.meta      hash    birth, floor, version, slots, hash, format, mode, replicas, nodes, weight, capacity
 --   KEYS[2]  ring.nodes     hash    node: weight, zone, capacity, state and meta, one a line
 --   KEYS[3]  ring.points    zset    '<last slot of an arc>:<node>' by that slot
 --   KEYS[4]  ring.assigned  hash    key: the node that has it

@@ -1,6 +1,6 @@
 -- ring_log: the changes of a ring after a version, and what it is now.
 --
---   KEYS[1]  ring.meta    hash    birth, version, slots, hash, format, mode, replicas, nodes, weight, capacity
+--   KEYS[1]  ring.meta    hash    birth, floor, version, slots, hash, format, mode, replicas, nodes, weight, capacity
 --   KEYS[2]  ring.log     stream  the last changes, each under the version that it made
 --   ARGV[1]  version
 --

@@ -1,6 +1,6 @@
 -- ring_points: the arcs of a ring that end in a range of slots.
 --
---   KEYS[1]  ring.meta    hash    birth, version, slots, hash, format, mode, replicas, nodes, weight, capacity
+--   KEYS[1]  ring.meta    hash    birth, floor, version, slots, hash, format, mode, replicas, nodes, weight, capacity
 --   KEYS[2]  ring.points  zset    '<last slot of an arc>:<node>' by that slot
 --   ARGV[1]  first
 --   ARGV[2]  last

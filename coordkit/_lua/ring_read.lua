@@ -1,6 +1,6 @@
 -- ring_read: a ring as it is stored, unless the reader has this version of it.
 --
---   KEYS[1]  ring.meta    hash    birth, version, slots, hash, format, mode, replicas, nodes, weight, capacity
+--   KEYS[1]  ring.meta    hash    birth, floor, version, slots, hash, format, mode, replicas, nodes, weight, capacity
 --   KEYS[2]  ring.nodes   hash    node: weight, zone, capacity, state and meta, one a line
 --   KEYS[3]  ring.packed  string  the owner of every slot, with a CRC
 --   ARGV[1]  seen                 the birth and the version that the reader has; '' if none

@@ -9,7 +9,14 @@ from typing import Any, TypeAlias, TypeVar
 import fakeredis
 
 from contract.flavours import Api, Started, Threads, real
-from coordkit import AsyncElection, AsyncLease, AsyncLock, AsyncMember, AsyncTerm
+from coordkit import (
+    AsyncElection,
+    AsyncLease,
+    AsyncLiveNode,
+    AsyncLock,
+    AsyncMember,
+    AsyncTerm,
+)
 from coordkit._core.keys import LockKeys
 from coordkit_cli.acl import rules
 from support.servers import HOST, RedisCluster, RedisServer, Sentinels
@@ -171,7 +178,7 @@ def keys_of(lock: Waited) -> LockKeys:
     return keys
 
 
-def unkeep(lease: AsyncLease | AsyncMember) -> None:
+def unkeep(lease: AsyncLease | AsyncMember | AsyncLiveNode) -> None:
     """Have a lease renewed no more, as if every renewal got lost."""
     lease._engine.keeper.drop(real(lease))
 

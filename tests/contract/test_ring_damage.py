@@ -161,12 +161,12 @@ async def test_what_a_newer_coordkit_has_written_is_refused(
     place: Place, s: AsyncSession, s2: AsyncSession, field: str
 ) -> None:
     ring = await a_ring(s)
-    place.raw.hset(keys_of(s).meta, field, "2" if field == "format" else "xxh3")
+    place.raw.hset(keys_of(s).meta, field, "3" if field == "format" else "xxh3")
     before = stored(place, s)
     fresh = s2.ring("shards")
     more: list[Question] = [lambda ring: ring.verify(), lambda ring: ring.diff(0)]
     for ask in (*QUESTIONS.values(), *more):
-        with pytest.raises(Unsupported, match=r"2, this coordkit|'xxh3', not by xxh64"):
+        with pytest.raises(Unsupported, match=r"3, this coordkit|'xxh3', not by xxh64"):
             await ask(fresh)
     assert stored(place, s) == before
     assert await s.rings() == []

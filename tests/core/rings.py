@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from coordkit._core.ring import Seen, Writer
@@ -16,13 +17,14 @@ RING = ring_id("ns", "jobs", 2.0)
 BIRTH = "b" * 32
 SLOTS = 1024
 AT = 1_700_000_000_000
+FLOOR = 1_700_000_000_000_000
 
 
 def bare(
     *, slots: int = SLOTS, mode: str = "balanced", replicas: int = 1, name: str = "jobs"
 ) -> Snapshot:
     """A ring that nobody has made yet."""
-    return empty(name, BIRTH, slots, mode, replicas)
+    return replace(empty(name, BIRTH, slots, mode, replicas), floor=FLOOR)
 
 
 def a_ring(
@@ -66,8 +68,9 @@ def committing(made: Draft, rid: str = "r" * 32) -> Any:
 def meta(snapshot: Snapshot) -> list[bytes]:
     """What is stored as the meta of a ring."""
     call = committing(Draft(Change(), bare(slots=snapshot.slots), snapshot))
-    count = int(call.args[11].split()[0])
-    return [str(arg).encode() for arg in call.args[12 : 12 + count]]
+    skip, count, *_ = map(int, str(call.args[12]).split())
+    told = ("floor", snapshot.floor, *call.args[13 + skip : 13 + skip + count])
+    return [str(arg).encode() for arg in told]
 
 
 def whole(snapshot: Snapshot) -> list[Any]:
@@ -82,7 +85,7 @@ def whole(snapshot: Snapshot) -> list[Any]:
 
 def committed(snapshot: Snapshot) -> list[Any]:
     """The answer to who has made this version."""
-    return [b"committed", str(snapshot.version).encode(), str(AT).encode()]
+    return [b"committed", *(str(n).encode() for n in (snapshot.version, AT, FLOOR))]
 
 
 def entry(made: Draft) -> list[Any]:

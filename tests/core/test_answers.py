@@ -61,8 +61,9 @@ def test_every_argument_stands_where_the_header_says(asked: Asked) -> None:
 
 
 def test_the_lists_of_a_commit_follow_what_the_header_says() -> None:
-    meta, others = ring.COMMIT.args[12:32], ring.COMMIT.args[32:]
-    assert meta[:2] == ("birth", rings.BIRTH)
+    givers, others = ring.COMMIT.args[13:16], ring.COMMIT.args[36:]
+    assert givers == ("n0", "n1", "n2")
+    assert ring.COMMIT.args[16:18] == ("birth", rings.BIRTH)
     assert others == ring.LISTS
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from coordkit._core.asking import FIRST_PAUSE, LONGEST_PAUSE
 from coordkit._core.follow import ASKED, LONGEST_NAP, Follower, refresh
-from coordkit._core.ops import Call, Listen, Pipeline, Rest, Wait
+from coordkit._core.ops import Call, Listen, Op, Pipeline, Rest, Wait
 from coordkit._core.span import LONGEST_CALL
-from coordkit.errors import KeyConflict, NotPermitted, Unreachable
+from coordkit.errors import CoordError, KeyConflict, NotPermitted, Unreachable
 from core.props import no_answer
 from core.script import Line, Stage, Took, play
 
@@ -189,3 +189,64 @@ def test_a_first_answer() -> None:
     assert note.taken == ["yes"]
     with pytest.raises(Unreachable):
         play(refresh(note), [("index_list", SILENCE)])
+
+
+# -- what is tended ------------------------------------------------------------------------
+
+
+class Task(Note):
+    """A copy that has something to do whenever it was refreshed."""
+
+    def __init__(self, channel: str = "t") -> None:
+        super().__init__(channel)
+        self.over = False
+        self.fails: CoordError | None = None
+        self.tended = 0
+
+    def tend(self) -> Op[None]:
+        yield Call("ring_loads", (), (), LONGEST_CALL)
+        self.tended += 1
+        if self.fails is not None:
+            raise self.fails
+
+
+TENDS: Line = ("ring_loads", [])
+
+
+def test_what_is_tended_is_asked_about_first_and_then_tends() -> None:
+    follower, note, task = following(), Note(), Task()
+    assert follower.add(note)
+    follower.attend(task)
+    first: list[Line] = [CLOCK, (Listen, None), (Listen, None), CLOCK]
+    play_on = [*first, (Pipeline, ["a", "b"]), TENDS]
+    Stage().leave(follower.follow(RID), play_on)
+    assert (note.taken, task.taken, task.tended) == (["a"], ["b"], 1)
+
+
+def test_while_there_is_no_answer_nothing_is_tended() -> None:
+    follower, task = following(), Task()
+    follower.attend(task)
+    lines: list[Line] = [CLOCK, (Listen, None), CLOCK, (Pipeline, SILENCE)]
+    waits = Stage().upto(follower.follow(RID), lines)
+    assert waits == Wait(RID, FIRST_PAUSE)
+    assert task.tended == 0
+
+
+def test_who_cannot_do_it_is_asked_again_soon_and_hinders_no_other() -> None:
+    follower, broken, task = following(), Task(), Task("u")
+    broken.fails = KeyConflict("foreign")
+    follower.attend(broken)
+    follower.attend(task)
+    lines: list[Line] = [CLOCK, (Listen, None), (Listen, None), CLOCK]
+    lines += [(Pipeline, ["a", "b"]), TENDS, TENDS]
+    waits = Stage().upto(follower.follow(RID), lines)
+    assert waits == Wait(RID, FIRST_PAUSE)
+    assert task.tended == 1
+
+
+def test_what_is_over_is_followed_no_longer() -> None:
+    follower, note, task = following(), Note(), Task()
+    assert follower.add(note)
+    follower.attend(task)
+    task.over = True
+    assert follower.copies() == [note]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -79,6 +80,39 @@ def test_an_identity_that_is_taken() -> None:
         KeyConflict, match="'me' is a member of the group 'jobs' already"
     ):
         play(joining(Stage()), [("group_join", [[b"taken"]])])
+
+
+PATIENT = replace(CIRCLE, patient=True)
+TAKEN: Line = ("group_join", [[b"taken"]])
+
+
+def patiently(stage: Stage) -> Op[MemberLease]:
+    def make(token: int, asked_at: float) -> MemberLease:
+        made = PATIENT, RECORD, RID, token, asked_at
+        return MemberLease(*made, rejoins=True, clock=stage.clock)
+
+    return group.join(PATIENT, RECORD, RID, make, now=stage.now, replace=False)
+
+
+def test_the_place_of_one_who_has_died_is_waited_for() -> None:
+    stage = Stage()
+    pause: Line = (Rest, None)
+    lines = [TAKEN, pause, TAKEN, pause, ("group_join", JOINED)]
+    member = stage.play(patiently(stage), lines)
+    assert member.held
+    assert stage.now == 100 + 2 * 9.0 / 20
+    assert len({call.args[0] for call in stage.calls()}) == 1, "one request"
+
+
+def test_who_lives_is_not_waited_for_for_ever() -> None:
+    stage = Stage()
+
+    def taken(request: Any) -> Any:
+        return None if isinstance(request, Rest) else [[b"taken"]]
+
+    with pytest.raises(KeyConflict, match="another process is 'me' of 'jobs'"):
+        stage.improvise(patiently(stage), taken)
+    assert stage.now == 100 + 9.0 + group.LAST_LOOK
 
 
 def test_an_identity_that_is_taken_after_a_lost_answer() -> None:

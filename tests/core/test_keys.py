@@ -139,6 +139,16 @@ def test_golden_keys_of_a_ring() -> None:
         "staged": "ck:1:default:{b0}:ring.staged:",
         "tomb": "ck:1:default:{b0}:tomb:",
         "lasting": "ck:1:default:{b0}:lasting",
+        "live": {
+            "bucket": 0xB0,
+            "group": "ck:1:default:{b0}:ring.live:jobs",
+            "alive": "ck:1:default:{b0}:ring.live.alive:jobs",
+            "log": "ck:1:default:{b0}:ring.live.log:jobs",
+            "turn": "ck:1:default:{b0}:ring.live.turn:jobs",
+            "tomb": "ck:1:default:{b0}:tomb:",
+            "fence": "ck:1:default:{b0}:fence",
+            "index": "ck:1:default:{b0}:index",
+        },
     }
     assert news_channel("default", "ring", "a:b") == "ck:1:default:news:ring:a:b"
 

@@ -79,7 +79,9 @@ def test_a_newer_answer_is_gone_by() -> None:
     assert local.known().version == 2
     slot = slot_of("user:42", 1024)
     where = local.locate("user:42")
-    assert where == (slot, SECOND.table()[slot], SECOND.epochs[slot], 2)
+    epoch = SECOND.epochs[slot]
+    node = SECOND.table()[slot]
+    assert where[:] == (slot, node, epoch, 2, None, rings.FLOOR + epoch)
     assert owner(local) == where.node
     assert local.owners("user:42", 2)[0] == where.node
     assert local.deadline == 132.0

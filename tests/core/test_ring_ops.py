@@ -162,7 +162,7 @@ def whole(**changes: Any) -> list[Any]:
 @pytest.mark.parametrize(
     ("answer", "error", "says"),
     [
-        (whole(format=b"2"), Unsupported, "stored in format 2, this coordkit reads 1"),
+        (whole(format=b"3"), Unsupported, "in format 3, this coordkit reads up to 2"),
         (whole(hash=b"md5"), Unsupported, "hashed by 'md5', not by xxh64"),
         (whole(format=b"x"), DamagedRing, "'jobs' is damaged: its meta"),
         (whole(format=None), DamagedRing, "its meta"),
@@ -215,9 +215,9 @@ def test_many_points_are_laid_ready_in_parts() -> None:
     *parts, commit = stage.calls()
     staged = [arg for part in parts for arg in part.args]
     assert staged == [x for point in drawn.come for x in point]
-    assert {part.keys for part in parts} == {commit.keys[6:]}
+    assert {part.keys for part in parts} == {commit.keys[6:7]}
     assert commit.args[10] == number
-    assert commit.args[11] == "20 18 0 0 0", "and none of them is sent again"
+    assert commit.args[12] == "0 20 18 0 0 0", "and none of them is sent again"
 
 
 def test_points_that_were_evicted_meanwhile_are_told() -> None:

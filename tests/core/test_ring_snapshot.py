@@ -33,14 +33,15 @@ NAMES = st.lists(
 @given(NAMES)
 def test_what_is_packed_comes_back(names: list[str]) -> None:
     ring = after(a_ring({"first": 1.0}), add={f"{name}!": 1.0 for name in names})
-    version, found, owners, epochs = unpack(pack(ring))
+    version, found, owners, epochs, aims = unpack(pack(ring))
     assert (version, owners, epochs) == (2, ring.owners, ring.epochs)
+    assert aims is None
     assert found == [node.name for node in ring.nodes]
     assert found == sorted(found, key=str.encode), "by their bytes"
 
 
 def test_a_ring_without_nodes_is_packed_too() -> None:
-    version, names, owners, _ = unpack(pack(bare()))
+    version, names, owners, *_ = unpack(pack(bare()))
     assert (version, names, set(owners)) == (0, [], {NOBODY})
 
 

@@ -12,7 +12,7 @@ from coordkit._core.ring_read import read_call
 from coordkit._core.ring_snapshot import pack
 from coordkit._core.ring_verify import verify
 from coordkit._core.ring_write import RingChange
-from coordkit.errors import EmptyRing, Overloaded, Refused, RingChanged
+from coordkit.errors import EmptyRing, KeyConflict, Overloaded, Refused, RingChanged
 from core import rings
 from core.answers import said
 from core.answers.said import Asked, Word, last_call
@@ -35,6 +35,7 @@ VALUES = said.VALUES | {
     "moved": 256,
     "moves": ring_write.moves_text(MADE.moves),
     "ready": 0,
+    "holder": "",
     "seen": f"{rings.BIRTH} {OLD.version}",
     "whole": 1,
     "first": "-inf",
@@ -44,9 +45,12 @@ VALUES = said.VALUES | {
     "c": "1.25",
 }
 GONE, COME, _ = DRAWN = ring_write.points_of(MADE)
-#: What a commit carries besides: fields of its meta, a node with its record, and points.
-LISTS = ("n3", node_record(Node("n3")), *GONE, *(part for at in COME for part in at))
-VALUES["lists"] = f"20 2 0 {len(GONE)} {2 * len(COME)}"
+#: What a commit carries besides: who gives, fields of its meta, a node with its record, and points.
+LISTS = (
+    *("n3", node_record(Node("n3")), *GONE),
+    *(part for at in COME for part in at),
+)
+VALUES["lists"] = f"3 20 2 0 {len(GONE)} {2 * len(COME)}"
 COMMIT = ring_write.commit_call(RING, RID, "me", MADE, DRAWN)
 
 
@@ -97,6 +101,7 @@ def words() -> list[Word]:
         Word("ring_commit", rings.committed(MADE.new), committing, RingChange),
         Word("ring_commit", [b"changed", b"9"], committing, RingChanged),
         Word("ring_commit", [b"unready"], committing, Refused),
+        Word("ring_commit", [b"alive", b"n0"], committing, KeyConflict),
         Word(
             "ring_stage",
             [b"staged", 0],
@@ -119,6 +124,7 @@ def words() -> list[Word]:
         ),
         Word("ring_delete", [b"deleted"], deleting, bool),
         Word("ring_delete", rings.NONE, deleting, bool),
+        Word("ring_delete", [b"alive", 3], deleting, KeyConflict),
         Word("ring_assign", [b"assigned", b"n1"], assigning, str),
         Word("ring_assign", [b"overloaded", 8, b"9"], assigning, Overloaded),
         Word("ring_assign", rings.NONE, assigning, EmptyRing),
