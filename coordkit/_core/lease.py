@@ -62,6 +62,7 @@ class Lease(ABC):
 
     __slots__ = (
         "__weakref__",
+        "_belief",
         "_clock",
         "_due",
         "_ended",
@@ -69,6 +70,7 @@ class Lease(ABC):
         "_last",
         "_lasts",
         "_not_after",
+        "_pace",
         "_watchers",
         "deadline",
         "holder",
@@ -89,7 +91,14 @@ class Lease(ABC):
         max_hold: float | None = None,
         max_term: float | None = None,
         lasts: float | None = None,
+        belief: float = 1.0,
+        pace: float = 1 / 3,
     ) -> None:
+        """
+        Begin with what the server gave: *lasts* seconds, or the *ttl*.
+
+        *belief*: the part of it that may be relied on; *pace*: after which it is renewed.
+        """
         self.name = name
         self.holder = holder
         self.token = token
@@ -98,8 +107,12 @@ class Lease(ABC):
         #: when max_hold ends, as the server is told it
         self._hold_ends = asked_at + (math.inf if max_hold is None else max_hold)
         #: up to when it may be believed at most: of max_term the server knows nothing
-        limits = [most for most in (max_hold, max_term) if most is not None]
-        self._not_after = believed_until(asked_at, min(limits)) if limits else math.inf
+        self._not_after = math.inf
+        for limit in (max_hold, max_term):
+            if limit is not None:
+                ends = believed_until(asked_at, limit)
+                self._not_after = min(self._not_after, ends)
+        self._belief, self._pace = belief, pace
         self._watchers: list[Callable[[], None]] | None = None
         #: when the keeper will renew it next, on our clock
         self._due = 0.0
@@ -157,16 +170,6 @@ class Lease(ABC):
     def _renewal(self) -> Renewal:
         """Return this lease's share of a renewal script."""
 
-    @property
-    def _belief(self) -> float:
-        """Which part of what the server gave may be relied on."""
-        return 1.0
-
-    @property
-    def _pace(self) -> float:
-        """After which part of what the server gave it is renewed."""
-        return 1 / 3
-
     def _out_of_time(self) -> Reason:
         """Return why it is lost when its deadline has passed."""
         return Reason.EXPIRED
@@ -202,8 +205,10 @@ class Lease(ABC):
 
     def _extend(self, asked_at: float) -> None:
         until = believed_until(asked_at, self._lasts * self._belief)
-        self.deadline = max(self.deadline, min(until, self._not_after))
         self._last = until >= self._not_after
+        if self._last:
+            until = self._not_after
+        self.deadline = max(self.deadline, until)
 
     def _is_last(self) -> bool:
         """Whether another renewal would gain nothing."""

@@ -67,17 +67,9 @@ class LockLease(Lease):
             max_hold=claim.max_hold,
             max_term=claim.max_term,
             lasts=lasts,
+            belief=claim.belief,
+            pace=claim.pace,
         )
-
-    @property
-    def _belief(self) -> float:
-        """Which part of what the server gave may be relied on."""
-        return self._claim.belief
-
-    @property
-    def _pace(self) -> float:
-        """After which part of what the server gave it is renewed."""
-        return self._claim.pace
 
     def _out_of_time(self) -> Reason:
         over = self._claim.max_term is not None and self._clock() >= self._not_after
