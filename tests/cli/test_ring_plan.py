@@ -251,6 +251,17 @@ def test_a_picture(
     assert all(0 <= float(e.get("width", 0)) <= 900 for e in rects)
 
 
+def test_the_picture_in_the_readme_is_what_is_drawn(
+    coordkit: Program, session: Session
+) -> None:
+    ring = session.ring("shards")
+    ring.create()
+    ring.add({f"cache-{n}": 1.0 for n in range(1, 5)})
+    coordkit.run("ring", "plot", "shards", "--add", "cache-5=2", "--svg", "ring.svg")
+    told = (Path(__file__).parents[2] / "docs" / "ring.svg").read_text()
+    assert (coordkit.directory / "ring.svg").read_text() == told
+
+
 def test_a_picture_is_safe_to_open(coordkit: Program, session: Session) -> None:
     session.ring("evil").add([Node("<script>alert(1)</script>")])
     coordkit.run("ring", "plot", "evil", "--svg", "x.svg")
